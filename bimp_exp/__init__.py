@@ -1,0 +1,1 @@
+"""bimp-exp: experiments on pruning and retraining neural networks."""

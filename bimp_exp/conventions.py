@@ -1,0 +1,36 @@
+"""Every point where the published code differs from what this project does by default, each with its name.
+
+``conventions=clean`` has all of them off, ``conventions=paper`` all of them on; any of them can be set alone. The numbers in
+brackets are rows of the table of disagreements in the project's specification.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conventions:
+    """True follows the published code."""
+
+    augment_validation: bool
+    """[18] The validation images keep the training augmentation."""
+    recalibrate_batch_norm: bool
+    """[15] The training metric right after pruning is measured in train mode on augmented images, which re-estimates the
+    batch-norm statistics of the pruned network before validation and test are measured and before it is retrained."""
+    stability_against_dense: bool
+    """[15] Pruning stability compares with the dense model's test metric in every cycle, not with the one just before."""
+    unclipped_stability: bool
+    """[15] Pruning stability may leave [0, 1]."""
+    count_per_cycle: bool
+    """Each cycle removes round(p * remaining) weights, so that the last may miss round(S * N)."""
+    prune_every_weight: bool
+    """The ``weight`` of every module but BatchNorm2d is prunable, so those of other normalisation layers and embeddings too."""
+    padding_blind_multiply_adds: bool
+    """[19] Multiply-adds as in shrinkbench: output size ceil(in / stride) for any padding, groups ignored."""
+    slr_keeps_last_warmup_rate: bool
+    """SLR and stepped: the last rate of the original warm-up is not replaced by the peak."""
+    slr_index_in_floating_point: bool
+    """SLR and stepped: the index is int(k * (L / N)), for some sizes one too low."""
+    mean_of_rates: bool
+    """Images per second is the mean over epochs of their rates, not all images over all time."""

@@ -1,0 +1,187 @@
+"""What every family of data sets has in common: facts the plan needs, the split, and how pixels are fed.
+
+A family says only where its images come from (``read``). Imports no PyTorch: the planner uses it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bimp_exp.errors import ConfigError, DataError
+from bimp_exp.types import Count, Fraction, Natural, NonNegative, Positive, Share
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from bimp_exp.dataset.data import Data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Pictures uint8 [N, C, H, W] and their classes int64 [N]."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Training and test images before any split; ``identity`` is equal only for equal content."""
+
+    train: Images
+    test: Images
+    identity: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Base of every family; the fields are the keys of ``conf/dataset/``."""
+
+    image_shape: list[Count]  # channels, height, width
+    num_classes: Count
+    num_train_images: Count  # in the source, before subset and split
+    num_test_images: Count
+    subset: Count | None
+    validation_fraction: Fraction
+    split_seed: int
+    mean: list[Share]  # one per channel, of pixels in [0, 1]
+    std: list[Positive]
+    crop_padding: Natural  # pixels
+    flip: bool
+    rotation: NonNegative  # degrees
+
+    @property
+    def num_fit_images(self) -> int:
+        """int((1 - validation_fraction) * n) of the n used; ConfigError where a part is empty."""
+        used = self.num_train_images if self.subset is None else self.subset
+        fit = int((1 - self.validation_fraction) * used)
+        if not 0 < fit < used:
+            raise ConfigError(
+                f"dataset.validation_fraction={self.validation_fraction} of {used} images leaves none "
+                f"to {'validate on' if fit else 'train on'}"
+            )
+        return fit
+
+    def check(self) -> None:
+        """Raise ConfigError for values that do not fit together; reads no data."""
+        if len(self.image_shape) != 3:
+            raise ConfigError(
+                f"dataset.image_shape={list(self.image_shape)} must be [channels, height, width]"
+            )
+        channels, height, width = self.image_shape
+        for key, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != channels:
+                raise ConfigError(
+                    f"dataset.{key} must have {channels} values, one per channel, not {len(values)}"
+                )
+        if self.crop_padding >= min(height, width):
+            raise ConfigError(
+                f"dataset.crop_padding={self.crop_padding} must be less than {min(height, width)}, "
+                "the image's shorter side"
+            )
+        if self.rotation > 180:
+            raise ConfigError(f"dataset.rotation={self.rotation} must be in [0, 180] degrees")
+        if self.subset is not None and self.subset > self.num_train_images:
+            raise ConfigError(
+                f"dataset.subset={self.subset} must be at most "
+                f"dataset.num_train_images={self.num_train_images}"
+            )
+        _ = self.num_fit_images
+
+    def check_files(self) -> None:
+        """Raise ConfigError or DataError where the files cannot be found; opens none of them."""
+
+    def read(self) -> Source:
+        """The images as they are in the source; DataError where they cannot be read."""
+        raise NotImplementedError
+
+    def load(
+        self,
+        device: torch.device,
+        *,
+        augment_validation: bool = False,
+        memory_format: torch.memory_format | None = None,
+    ) -> Data:
+        """Read, verify, split and move to ``device``; batches will have ``memory_format`` (None: contiguous).
+
+        The split is ``torch.utils.data.random_split``'s with a generator of ``split_seed``; a ``subset`` is
+        the first images of the same permutation. The published code had ``augment_validation`` (methods.md
+        6.2). DataError where the files or what is in them is not as configured.
+        """
+        import torch
+
+        from bimp_exp.dataset.augment import Augmentation
+        from bimp_exp.dataset.data import Data, Split
+
+        self.check()
+        self.check_files()
+        source = self.read()
+        self._verify(source)
+        order = torch.randperm(
+            self.num_train_images, generator=torch.Generator().manual_seed(self.split_seed)
+        )
+        order = order[: self.subset]
+        images, labels = torch.from_numpy(source.train.images), torch.from_numpy(source.train.labels)
+
+        def part(index: torch.Tensor) -> Split:
+            return Split(images=images[index].to(device), labels=labels[index].to(device))
+
+        return Data(
+            train=part(order[: self.num_fit_images]),
+            validation=part(order[self.num_fit_images :]),
+            test=Split(
+                images=torch.from_numpy(source.test.images).to(device),
+                labels=torch.from_numpy(source.test.labels).to(device),
+            ),
+            num_classes=self.num_classes,
+            fingerprint=self._fingerprint(source.identity),
+            mean=tuple(self.mean),
+            std=tuple(self.std),
+            augmentation=Augmentation(crop_padding=self.crop_padding, flip=self.flip, rotation=self.rotation),
+            validation_seed=self.split_seed if augment_validation else None,
+            memory_format=torch.contiguous_format if memory_format is None else memory_format,
+        )
+
+    def _verify(self, source: Source) -> None:
+        """Raise DataError where the data are not what the configuration says they are."""
+        for part, data, key in (
+            ("training", source.train, "num_train_images"),
+            ("test", source.test, "num_test_images"),
+        ):
+            count, stated = len(data.images), getattr(self, key)
+            if count != stated:
+                raise DataError(f"{self._origin()}: {count} {part} images, but dataset.{key}={stated}")
+            if list(data.images.shape[1:]) != list(self.image_shape):
+                raise DataError(
+                    f"{self._origin()}: {part} images have the shape {list(data.images.shape[1:])}, "
+                    f"but dataset.image_shape={list(self.image_shape)}"
+                )
+            low, high = int(data.labels.min()), int(data.labels.max())
+            if low < 0 or high >= self.num_classes:
+                raise DataError(
+                    f"{self._origin()}: {part} label {low if low < 0 else high} is not in "
+                    f"0..{self.num_classes - 1} (dataset.num_classes={self.num_classes})"
+                )
+
+    def _origin(self) -> str:
+        """How an error calls the source."""
+        return f"the {type(self).__name__.lower()} data"
+
+    def _fingerprint(self, identity: str) -> str:
+        facts = [identity, self.subset, self.validation_fraction, self.split_seed]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def identify(*parts: Images) -> str:
+    """A sha256 over arrays: equal only for equal shapes and values."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for array in (part.images, part.labels):
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,133 @@
+"""Keeps decoded images as memory-mappable ``.npy`` files, decoded once however many processes ask at once.
+
+``FOLDER/KEY/{train,test}_{images,labels}.npy`` with KEY a hash of the source's content;
+``FOLDER/signatures/SIGNATURE`` holds the KEY of a source seen before. A KEY folder appears by one rename once
+everything in it is on disk, so whatever has that name is whole. Imports no PyTorch.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from bimp_exp.dataset.base import Images, Source
+from bimp_exp.errors import DataError
+
+PARTS = ("train", "test")
+KINDS = ("images", "labels")
+
+
+def fetch(
+    folder: Path, *, signature: str, content: Callable[[], str], decode: Callable[[], tuple[Images, Images]]
+) -> Source:
+    """The decoded images from ``folder``; ``content`` and ``decode`` are called only where that is needed.
+
+    ``signature`` and ``content()`` (a sha256) must change with the source, and with how it is decoded.
+    """
+    note = folder / "signatures" / signature
+    noted = _recall(note)
+    key = noted or content()
+    target = folder / key
+    if not target.is_dir():
+        with lock(folder):
+            if not target.is_dir():  # nobody was quicker
+                train, test = decode()
+                with _explained(folder):
+                    _write(target, {"train": train, "test": test})
+    if noted is None:
+        with suppress(OSError):  # it only makes the next start faster
+            note.parent.mkdir(exist_ok=True)
+            _replace(note, key)
+    train, test = (_open(target, part) for part in PARTS)
+    return Source(train=train, test=test, identity=key)
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """One process at a time; the lock ends with the process. DataError where ``folder`` cannot be written."""
+    with _explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        with suppress(OSError):  # without locks each process decodes for itself: slower, never wrong
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or f"{error}: is the disk full?"  # NumPy's own has no number
+        raise DataError(f"dataset.cache={folder}: cannot keep the decoded images there ({reason})") from None
+
+
+def _recall(note: Path) -> str | None:
+    """The noted key; None where there is none or its writing was cut short."""
+    try:
+        key = note.read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return key if len(key) == 64 and key.isalnum() else None
+
+
+def _write(target: Path, parts: dict[str, Images]) -> None:
+    import numpy as np
+
+    # Made by mkdir, not tempfile: its rights are the user's usual ones, so that a group can share the cache.
+    draft = target.with_name(f".writing-{uuid.uuid4().hex}")
+    try:
+        draft.mkdir()
+        for part, data in parts.items():
+            for kind in KINDS:
+                with (draft / f"{part}_{kind}.npy").open("wb") as file:
+                    np.save(file, np.ascontiguousarray(getattr(data, kind)))
+                    file.flush()
+                    os.fsync(file.fileno())
+        _sync(draft)
+        try:
+            draft.rename(target)
+        except OSError:  # where locks do not work, another process may have been quicker
+            if not target.is_dir():
+                raise
+        _sync(target.parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _replace(note: Path, text: str) -> None:
+    draft = note.with_name(f".writing-{uuid.uuid4().hex}")
+    draft.write_text(text)
+    draft.rename(note)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _open(folder: Path, part: str) -> Images:
+    import numpy as np
+
+    arrays: dict[str, Any] = {}
+    for kind in KINDS:
+        file = folder / f"{part}_{kind}.npy"
+        try:
+            arrays[kind] = np.load(
+                file, mmap_mode="c"
+            )  # never written to, but PyTorch wants a writable array
+        except (OSError, ValueError, EOFError):
+            raise DataError(f"{file}: damaged; delete {folder}, it will be made again") from None
+    return Images(**arrays)

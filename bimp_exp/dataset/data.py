@@ -1,0 +1,125 @@
+"""Loaded images on their device, and the batches of an epoch as a pure function of (seed, epoch).
+
+Pixels stay uint8 until a batch is made: x = (pixel / 255 - mean) / std.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bimp_exp.dataset.augment import Augmentation, Draws, augment, draw
+from bimp_exp.seeds import derive
+
+Batch = tuple[Tensor, Tensor]  # float32 [B, C, H, W] normalised, int64 [B]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """Images uint8 [N, C, H, W] and labels int64 [N] on one device."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Normalise:
+    """Pixels -> what a network sees: x * scale + shift with scale = 1 / (255 std) and shift = -mean / std."""
+
+    scale: Tensor  # [1, C, 1, 1]
+    shift: Tensor
+    memory_format: torch.memory_format
+
+    def __call__(self, images: Tensor) -> Tensor:
+        pixels = images.to(torch.float32, memory_format=self.memory_format)
+        return torch.addcmul(self.shift, pixels, self.scale)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Epoch:
+    """The batches of one pass over a split; any of them at any time, always with the same bits."""
+
+    split: Split
+    batch_size: int
+    normalise: Normalise
+    order: Tensor | None  # None: as they lie
+    draws: Draws | None  # one per place in the order; None: no augmentation
+    augmentation: Augmentation
+
+    def __len__(self) -> int:
+        """Number of batches; the last one may be smaller."""
+        return -(-len(self.split) // self.batch_size)
+
+    def __getitem__(self, index: int) -> Batch:
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        chosen = part if self.order is None else self.order[part]
+        images = self.split.images[chosen]
+        if self.draws is not None:
+            draws = Draws(*(each[part] for each in self.draws))
+            images = augment(images, draws, self.augmentation)
+        return self.normalise(images), self.split.labels[chosen]
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self[i] for i in range(len(self)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Data:
+    """A data set, split and on its device. ``fingerprint`` names its content and its split.
+
+    ``validation_seed`` is None for un-augmented validation images, else the seed of their fixed augmentation.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    num_classes: int
+    fingerprint: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augmentation: Augmentation
+    validation_seed: int | None = None
+    memory_format: torch.memory_format = torch.contiguous_format
+
+    def epoch(self, *, seed: int, epoch: int, batch_size: int, augment: bool = True) -> Epoch:
+        """Training images in an order and with an augmentation that depend on (seed, epoch) alone."""
+        generator = torch.Generator().manual_seed(derive(seed, "data", epoch))
+        order = torch.randperm(len(self.train), generator=generator)
+        draws = self._draws(self.train, generator) if augment else None
+        return self._epoch(self.train, batch_size, order=order.to(self.train.images.device), draws=draws)
+
+    def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
+        """``split`` in its own order; un-augmented, except validation images under a ``validation_seed``."""
+        draws = None
+        if split is self.validation and self.validation_seed is not None:
+            generator = torch.Generator().manual_seed(derive(self.validation_seed, "validation"))
+            draws = self._draws(split, generator)
+        return iter(self._epoch(split, batch_size, order=None, draws=draws))
+
+    def _draws(self, split: Split, generator: torch.Generator) -> Draws | None:
+        """None where the configuration augments nothing."""
+        if self.augmentation == Augmentation(crop_padding=0, flip=False, rotation=0):
+            return None
+        device = split.images.device
+        return Draws(*(each.to(device) for each in draw(self.augmentation, len(split), generator)))
+
+    def _epoch(self, split: Split, batch_size: int, *, order: Tensor | None, draws: Draws | None) -> Epoch:
+        device = split.images.device
+        mean = torch.tensor(self.mean, device=device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, device=device).view(1, -1, 1, 1)
+        return Epoch(
+            split=split,
+            batch_size=batch_size,
+            normalise=Normalise(scale=1 / (255 * std), shift=-mean / std, memory_format=self.memory_format),
+            order=order,
+            draws=draws,
+            augmentation=self.augmentation,
+        )

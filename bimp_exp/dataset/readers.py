@@ -1,0 +1,181 @@
+"""Reads images from the three kinds of files that ``sources`` finds; what is wrong in one is a DataError."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bimp_exp.dataset.base import Images
+from bimp_exp.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
+MODES = {1: "L", 3: "RGB"}  # channels -> what Pillow converts to
+ROWS = 1000  # of a parquet file held in memory at a time
+ARRAY_PARTS = {  # what a pickled NumPy array names, by versions of NumPy and Python
+    "numpy.ndarray",
+    "numpy.dtype",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "_codecs.encode",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the images must be: ``shape`` is channels (1 or 3), height, width."""
+
+    shape: tuple[int, int, int]
+    num_classes: int
+
+
+def read_batches(files: list[Path], facts: Facts) -> Images:
+    """CIFAR's pickles: ``data`` uint8 [n, C H W] and ``labels`` or, for CIFAR-100, ``fine_labels``."""
+    import numpy as np
+
+    images, labels = [], []
+    for file in files:
+        try:
+            with file.open("rb") as stream:
+                batch = _Unpickler(stream, encoding="latin1").load()
+            data = batch["data"]
+            key = "fine_labels" if "fine_labels" in batch else "labels"
+            classes = np.asarray(batch[key], np.int64)
+            if data.dtype != np.uint8 or data.ndim != 2 or len(data) != len(classes):
+                raise ValueError("data and labels do not match")
+        except Exception as error:  # a damaged pickle can raise anything
+            raise DataError(f"{file}: not a CIFAR batch ({_words(error)})") from None
+        if not len(data):
+            raise DataError(f"{file}: has no images")
+        if data.shape[1] != prod(facts.shape):
+            size = " x ".join(map(str, facts.shape))
+            raise DataError(f"{file}: {data.shape[1]} values an image, but dataset.image_shape is {size}")
+        _check_labels(classes, facts, str(file))
+        images.append(data.reshape(-1, *facts.shape))
+        labels.append(classes)
+    return Images(images=np.concatenate(images), labels=np.concatenate(labels))
+
+
+def read_parquet(files: list[Path], facts: Facts) -> Images:
+    """Hugging Face's image parquet: a struct with ``bytes``, an integer ``fine_label`` or ``label``."""
+    import numpy as np
+
+    images: list[NDArray[np.uint8]] = []
+    labels: list[int] = []
+    for file in files:
+        first = len(labels)
+        for row, (encoded, label) in enumerate(_rows(file)):
+            where = f"{file}: row {row}"
+            if encoded is None or label is None:
+                raise DataError(f"{where}: no {'image bytes' if encoded is None else 'label'}")
+            images.append(_decode(encoded, where, facts))
+            labels.append(label)
+        if len(labels) == first:
+            raise DataError(f"{file}: has no rows")
+        _check_labels(np.asarray(labels[first:], np.int64), facts, str(file))
+    return Images(images=np.stack(images), labels=np.asarray(labels, np.int64))
+
+
+def read_folders(folder: Path, names: list[Path], facts: Facts) -> Images:
+    """``folder/CLASS/*``; ``names`` are the class folders whose names number the classes."""
+    import numpy as np
+
+    kinds = classes(folder)
+    if [kind.name for kind in kinds] != [name.name for name in names]:
+        odd = sorted({kind.name for kind in kinds} ^ {name.name for name in names})[0]
+        raise DataError(f"{folder}: the class folder {odd} is not both in {folder.name} and in training")
+    if len(kinds) != facts.num_classes:
+        raise DataError(f"{folder}: {len(kinds)} class folders, but dataset.num_classes={facts.num_classes}")
+    found = [(file, label) for label, kind in enumerate(kinds) for file in pictures(kind)]
+    if not found:
+        raise DataError(f"{folder}: no images ({', '.join(sorted(SUFFIXES))}) in its class folders")
+    images = [_decode(file.read_bytes(), str(file), facts) for file, _ in found]
+    return Images(images=np.stack(images), labels=np.asarray([label for _, label in found], np.int64))
+
+
+def classes(folder: Path) -> list[Path]:
+    """The class folders by name; hidden ones are not classes."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The images of one class by name."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+
+
+class _Unpickler(pickle.Unpickler):
+    """Makes NumPy arrays and nothing else: a pickle from elsewhere must not run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if f"{module}.{name}" not in ARRAY_PARTS:
+            raise pickle.UnpicklingError(f"{module}.{name} is not part of an array")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def _rows(file: Path) -> Iterator[tuple[bytes | None, int | None]]:
+    """Pairs (encoded image, label) of a parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(file)
+        schema = table.schema_arrow
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file}: not a parquet file ({_words(error)})") from None
+    image = [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
+    label = [
+        n for n in ("fine_label", "label") if n in schema.names and pa.types.is_integer(schema.field(n).type)
+    ]
+    if not image or not label:
+        raise DataError(
+            f"{file}: needs a struct column with 'bytes' and an integer column 'fine_label' or 'label', "
+            f"has {', '.join(schema.names)}"
+        )
+    try:
+        for batch in table.iter_batches(ROWS, columns=[image[0], label[0]]):
+            encoded = batch.column(image[0]).field("bytes").to_pylist()
+            yield from zip(encoded, batch.column(label[0]).to_pylist(), strict=True)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file}: damaged ({_words(error)})") from None
+
+
+def _decode(encoded: bytes, where: str, facts: Facts) -> NDArray[np.uint8]:
+    """One encoded image -> uint8 [C, H, W]."""
+    import numpy as np
+    from PIL import Image
+
+    channels, height, width = facts.shape
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            size = image.size
+            pixels = np.asarray(image.convert(MODES[channels]), np.uint8) if size == (width, height) else None
+    except Exception as error:  # Pillow raises anything from OSError to SyntaxError
+        raise DataError(f"{where}: not a readable image ({_words(error)})") from None
+    if pixels is None:
+        raise DataError(
+            f"{where}: {size[0]} x {size[1]} pixels, but dataset.image_shape says {width} x {height}"
+        )
+    return pixels.reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def _check_labels(labels: NDArray[np.int64], facts: Facts, where: str) -> None:
+    wrong = ((labels < 0) | (labels >= facts.num_classes)).nonzero()[0]
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            f"{where}: row {row}: label {labels[row]} is not in 0..{facts.num_classes - 1} "
+            f"(dataset.num_classes={facts.num_classes})"
+        )
+
+
+def _words(error: Exception) -> str:
+    """An error of a library in one line."""
+    return (str(error).splitlines() or [""])[0] or type(error).__name__

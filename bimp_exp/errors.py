@@ -1,0 +1,19 @@
+"""The errors a user can cause; each is shown as its one line, without a traceback."""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """One line that names the config key or the file, what is wrong and what is legal."""
+
+
+class ConfigError(UserError):
+    """A value of the configuration is not legal."""
+
+
+class DataError(UserError):
+    """A data file is missing, corrupt or not what the configuration says it is."""
+
+
+class TrainingError(UserError):
+    """Training cannot go on: the loss is not a number any more."""

@@ -1,0 +1,37 @@
+"""The optimiser: SGD with momentum, Nesterov's exactly when there is weight decay (published code; Table 3).
+
+d = g + weight_decay * w; b = momentum * b + d (b = d in the first step); w -= rate * (d + momentum * b) with Nesterov, else
+w -= rate * b. Weight decay acts on every parameter, biases and batch-norm included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bimp_exp.types import Count, NonNegative, Share
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD:
+    """``batch_size`` images make a step; the last one of an epoch may have fewer."""
+
+    momentum: Share
+    weight_decay: NonNegative
+    batch_size: Count
+
+    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.SGD:
+        """A new optimiser with empty momentum buffers; its rate is set anew before every step."""
+        import torch
+
+        return torch.optim.SGD(
+            parameters,
+            lr=0.0,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            nesterov=self.weight_decay > 0 and self.momentum > 0,
+        )

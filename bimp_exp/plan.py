@@ -1,0 +1,155 @@
+"""What a run will do, computed from its configuration alone: phases, epochs, steps, sparsities, learning rates.
+
+The run follows the same plan, so what ``plan=true`` prints is what happens. Imports no PyTorch and touches no data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bimp_exp import config
+from bimp_exp.budget import Budget, Phase
+from bimp_exp.errors import ConfigError
+from bimp_exp.lr import Original, Schedule
+from bimp_exp.schedule.base import PruneReport, Retraining
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedPhase:
+    """A phase in steps; ``start`` is the lowest and highest rate that its warm-up may end at."""
+
+    phase: Phase
+    first_step: int
+    num_steps: int
+    start: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """``original`` is the learning rate of dense training; ``budget_epochs`` is what may be spent."""
+
+    phases: list[PlannedPhase]
+    original: Schedule
+    steps_per_epoch: int
+    num_fit_images: int
+    batch_size: int
+    budget_epochs: float
+    loads_dense: bool
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of all phases."""
+        return sum(p.num_steps for p in self.phases)
+
+    @property
+    def epochs(self) -> float:
+        """Epochs of all phases that are really trained."""
+        return sum(p.phase.epochs for p in self.phases if p.num_steps)
+
+    def num_images(self, num_steps: int) -> int:
+        """Images seen in the first ``num_steps`` steps of a phase; the last batch of an epoch is smaller."""
+        epochs, steps = divmod(num_steps, self.steps_per_epoch)
+        return epochs * self.num_fit_images + steps * self.batch_size
+
+
+def make(
+    *,
+    num_fit_images: int,
+    batch_size: int,
+    lr: Original,
+    budget: Budget,
+    schedule: Retraining,
+    prunes: str,
+    sparsity: float,
+    loads_dense: bool,
+) -> Plan:
+    """The plan of a run; ConfigError where budget, method, schedule and sparsity do not fit together."""
+    phases = budget.phases(sparsity)
+    if prunes == "between phases" and len(phases) == 1:
+        raise ConfigError("method=imp prunes between phases: budget must be one of bimp, imp, renda")
+    if prunes != "between phases":
+        phases = [Phase(cycle=0, epochs=budget.total(sparsity))]
+    steps_per_epoch = -(-num_fit_images // batch_size)
+    dense_steps = round(phases[0].epochs * steps_per_epoch)
+    original = lr.schedule(dense_steps, steps_per_epoch)
+    planned = []
+    first_step = 0
+    for phase in phases:
+        num_steps = round(phase.epochs * steps_per_epoch)
+        if phase.cycle == 0:
+            start = (original.peak, original.peak)
+            num_steps = 0 if loads_dense else num_steps
+        else:
+            mild, harsh = (schedule(original, num_steps, _report(phase, phases[0], d1)) for d1 in (0.0, 1.0))
+            start = (mild.peak, harsh.peak)
+        planned.append(PlannedPhase(phase=phase, first_step=first_step, num_steps=num_steps, start=start))
+        first_step += num_steps
+    return Plan(
+        phases=planned,
+        original=original,
+        steps_per_epoch=steps_per_epoch,
+        num_fit_images=num_fit_images,
+        batch_size=batch_size,
+        budget_epochs=budget.total(sparsity),
+        loads_dense=loads_dense,
+    )
+
+
+def _report(phase: Phase, dense: Phase, d1: float) -> PruneReport:
+    """A pruning whose damage is ``d1``, by norm and by accuracy: the bounds of what an adaptive schedule may see."""
+    scale = phase.fraction**0.5
+    return PruneReport(
+        fraction=phase.fraction,
+        removed_norm=d1 * scale,
+        norm_all=1.0,
+        norm_prunable=1.0,
+        length_ratio=phase.epochs / dense.epochs,
+        train_metric_dense=1.0,
+        train_metric_pruned=1.0 - d1,
+    )
+
+
+def from_config(cfg: Mapping[str, Any]) -> Plan:
+    """The plan of a composed, resolved configuration, after checking all of it that needs no PyTorch and no data."""
+    from hydra.utils import instantiate
+
+    config.check(cfg)
+    parts = {name: instantiate(cfg[name]) for name in ("dataset", "optim", "lr", "budget", "schedule")}
+    parts["dataset"].check()
+    return make(
+        num_fit_images=parts["dataset"].num_fit_images,
+        batch_size=parts["optim"].batch_size,
+        lr=parts["lr"],
+        budget=parts["budget"],
+        schedule=parts["schedule"],
+        prunes=config.constant(cfg["method"]["_target_"], "prunes"),
+        sparsity=cfg["sparsity"],
+        loads_dense=cfg["dense_checkpoint"] is not None,
+    )
+
+
+def line(plan: Plan) -> str:
+    """The plan on one line, for a multirun."""
+    dense, *cycles = plan.phases
+    lengths = [f"{p.phase.epochs:g}" for p in cycles]
+    parts = ["dense from a file" if plan.loads_dense else f"{dense.phase.epochs:g} dense"]
+    if cycles:
+        same = f"{len(lengths)} x {lengths[0]}" if len(set(lengths)) == 1 else " + ".join(lengths)
+        gone = " ".join(f"{100 * p.phase.sparsity:.4g}" for p in cycles)
+        parts += [f"{same} retraining", f"sparsity {gone} %", f"learning rate from {starts(cycles[0])}"]
+    return f"{', '.join(parts)}; {total(plan)}"
+
+
+def starts(planned: PlannedPhase) -> str:
+    """The peak rate of a phase, or its range where pruning decides."""
+    low, high = (f"{rate:.4g}" for rate in planned.start)
+    return low if low == high else f"{low} to {high}"
+
+
+def total(plan: Plan) -> str:
+    """Epochs and steps in all, against the budget."""
+    over = plan.budget_epochs - plan.epochs
+    note = "" if over == 0 else f" ({over:g} unused)" if over > 0 else f" ({-over:g} too many)"
+    return f"{plan.epochs:g} of {plan.budget_epochs:g} epochs{note}, {plan.num_steps} steps"

@@ -1,0 +1,89 @@
+"""What is seen of a run while it goes on: one live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bimp_exp.plan import Plan, PlannedPhase
+    from bimp_exp.training import Epoch
+
+
+class Display:
+    """Shows phase, epoch, loss, accuracy, learning rate, images per second and the time left of one run.
+
+    The loss is read from the device at most every ``REFRESH`` seconds, so that showing it costs no training time. Off a
+    terminal there is a line at most every ``LINES`` seconds and one at the end of each phase.
+    """
+
+    REFRESH = 0.25
+    LINES = 5.0
+
+    def __init__(self, console: Console, plan: Plan, name: str) -> None:
+        self._console, self._plan, self._name = console, plan, name
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()]
+            self._bar = Progress(*columns, console=console, transient=True)
+            self._task = self._bar.add_task(name, total=max(plan.num_steps, 1))
+            self._bar.start()
+        self._seen = self._lined = time.monotonic()
+        self._images = 0
+        self._rate = 0.0
+        self._accuracy = ""
+
+    def phase(self, planned: PlannedPhase) -> None:
+        """A new phase begins."""
+        self._phase = planned
+        self._accuracy = ""
+        self._images, self._seen = 0, time.monotonic()
+
+    def step(self, done: int, num_images: int, loss: Tensor, rate: float) -> None:
+        """After each optimiser step: steps done in this phase, images in it, its loss (on the device), its rate."""
+        self._images += num_images
+        now = time.monotonic()
+        if now - self._seen >= self.REFRESH:
+            self._rate = self._images / (now - self._seen)
+            self._images, self._seen = 0, now
+            self._show(done, f"loss {loss.item():.3f}", rate)
+
+    def epoch(self, done: int, epoch: Epoch, validation: float, rate: float) -> None:
+        """After each epoch: steps done in this phase, what the epoch came to, accuracy in [0, 1], the last rate."""
+        self._accuracy = f"train {100 * epoch.accuracy:.1f} % val {100 * validation:.1f} %"
+        self._rate = epoch.num_images / epoch.seconds
+        loss = f"loss {sum(epoch.losses) / epoch.num_steps:.3f}"
+        now = time.monotonic()
+        last = done == self._phase.num_steps
+        if self._bar is None and (last or now - self._lined >= self.LINES):
+            self._lined = now
+            self._console.print(self._line(done, loss, rate), highlight=False, soft_wrap=True)
+        self._show(done, loss, rate)
+        self._images, self._seen = 0, time.monotonic()
+
+    def close(self) -> None:
+        """The run is over."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _show(self, done: int, loss: str, rate: float) -> None:
+        if self._bar is not None:
+            completed = self._phase.first_step + done
+            self._bar.update(self._task, completed=completed, description=self._line(done, loss, rate))
+
+    def _line(self, done: int, loss: str, rate: float) -> str:
+        epoch = -(-done // self._plan.steps_per_epoch)
+        parts = [
+            self._name,
+            f"{self._phase.phase.name} epoch {epoch}/{self._phase.phase.epochs:g}",
+            loss,
+            self._accuracy,
+            f"lr {rate:.4g}",
+            f"{self._rate:,.0f} images/s" if self._rate else "",
+        ]
+        return " | ".join(part for part in parts if part)

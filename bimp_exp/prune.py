@@ -1,0 +1,64 @@
+"""What is prunable (weights of convolutions and linear layers, never biases, normalisation, embeddings) and how it is cut."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from bimp_exp.budget import Phase
+from bimp_exp.errors import ConfigError
+
+LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+
+
+def prunable(model: nn.Module, *, every_weight: bool = False) -> dict[str, nn.Parameter]:
+    """The prunable weights of a plain model by their name in the state_dict, in module order.
+
+    A weight that two modules share appears once, under its first name. ``every_weight`` is the
+    published code's literal rule: the ``weight`` of every module that has one and is not a BatchNorm2d, so
+    also LayerNorms and embeddings.
+    """
+    weights: dict[str, nn.Parameter] = {}
+    seen: set[int] = set()
+    for name, module in model.named_modules():
+        wanted = not isinstance(module, nn.BatchNorm2d) if every_weight else isinstance(module, LAYERS)
+        weight = getattr(module, "weight", None)
+        if wanted and isinstance(weight, nn.Parameter) and id(weight) not in seen:
+            seen.add(id(weight))
+            weights[f"{name}.weight" if name else "weight"] = weight
+    return weights
+
+
+def num_pruned(phase: Phase, num_weights: int, num_gone: int, *, per_cycle: bool) -> int:
+    """How many of ``num_weights`` are gone after the pruning that opens ``phase``, when ``num_gone`` are already.
+
+    round(S_j * N), so that the last cycle hits round(S * N); ``per_cycle``, the published code's rule, adds
+    round(p * remaining) instead. Halves go to the even number. ConfigError where none would be left.
+    """
+    if per_cycle:
+        count = num_gone + round(phase.fraction * (num_weights - num_gone))
+    else:
+        count = max(num_gone, round(phase.sparsity * num_weights))
+    if count >= num_weights:
+        raise ConfigError(f"sparsity: {phase.name} would remove all {num_weights} prunable weights; choose a lower one")
+    return count
+
+
+def norm(tensors: Iterable[Tensor]) -> float:
+    """L2 norm of all entries together, summed in float64."""
+    return math.sqrt(sum(t.detach().double().square().sum().item() for t in tensors))
+
+
+def weights_and_biases(model: nn.Module) -> list[nn.Parameter]:
+    """The ``weight`` and ``bias`` of every module, normalisation included: what the published code's ||W|| is over."""
+    return [p for name, p in model.named_parameters() if name.rpartition(".")[2] in ("weight", "bias")]
+
+
+def apply(weights: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor]) -> None:
+    """Set the pruned weights to exactly 0 in place."""
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.masked_fill_(~masks[name], 0.0)

@@ -1,0 +1,34 @@
+"""The look of every plot: plain axes and the colours of Okabe and Ito (2008), which colour-blind readers tell apart."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bimp_exp.report.files import write_atomically
+
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]  # 8 against 7 colours: 56 lines before a pair repeats
+GREY = "#808080"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of ``width`` x ``height`` inches; no pyplot, so nothing global is touched."""
+    return Figure(figsize=(width, height), dpi=130, layout="constrained")
+
+
+def tidy(axes: Axes) -> None:
+    """No box round the data, and a grid that stays behind it."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#E4E4E4", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write ``figure`` as a PNG (drawn by Agg), atomically."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    write_atomically(path, buffer.getvalue())

@@ -1,0 +1,150 @@
+"""What a run or a sweep left on disk, read as it stands: the files are the truth, tables, plots and MLflow their copies."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bimp_exp.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run's folder. ``facts`` is run.json, empty where the job ended before it was written."""
+
+    folder: Path
+    facts: dict[str, Any]
+    result: dict[str, Any] | None
+    failure: str | None
+
+    @property
+    def name(self) -> str:
+        return str(self.facts.get("name", self.folder.name))
+
+    @property
+    def metric(self) -> str:
+        return str(self.facts.get("metric", "accuracy"))
+
+    @property
+    def status(self) -> str:
+        """A result is written last, so it outweighs the failure of an earlier attempt."""
+        if self.result is not None:
+            return "finished"
+        if self.failure is not None:
+            return "failed"
+        return "unfinished" if self.facts else "not started"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A sweep's folder and its runs, in the grid's order."""
+
+    folder: Path
+    name: str
+    command: str
+    swept: list[str]
+    runs: list[Run]
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys that tell the cells of the grid apart; seeds are the repetitions within a cell."""
+        return [key for key in self.swept if key != "seed"]
+
+    @property
+    def metric(self) -> str:
+        return next((run.metric for run in self.runs if run.facts), "accuracy")
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        """Name of each run without a result, and why: its error in one line, or that it has not finished."""
+        return [
+            (run.name, f"failed: {run.failure}" if run.status == "failed" else run.status)
+            for run in self.runs
+            if run.status != "finished"
+        ]
+
+
+def read_run(folder: Path) -> Run:
+    """The run in ``folder``; a file that is not there yet is no error, one that is not JSON is a DataError."""
+    failed = _read_json(folder / "failed.json")
+    failure = None if failed is None else " ".join(str(failed["error"]).split())
+    return Run(
+        folder=folder,
+        facts=_read_json(folder / "run.json") or {},
+        result=_read_json(folder / "result.json"),
+        failure=failure,
+    )
+
+
+def read_finished(folder: Path) -> tuple[Run, dict[str, Any]]:
+    """A finished run and its result; a DataError where it has none."""
+    run = read_run(folder)
+    if run.result is None:
+        raise DataError(
+            f"{folder / 'result.json'}: absent, this run is {run.status}; only a finished run has one"
+        )
+    return run, run.result
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """The sweep in ``folder``; a DataError where it holds no sweep.json."""
+    facts = _read_json(folder / "sweep.json")
+    if facts is None:
+        raise DataError(f"{folder / 'sweep.json'}: absent; give the folder of a sweep (python run.py -m ...)")
+    return Sweep(
+        folder=folder,
+        name=facts["name"],
+        command=facts["command"],
+        swept=facts["swept"],
+        runs=[read_run(folder / name) for name in facts["runs"]],
+    )
+
+
+def read_lines(folder: Path) -> list[str]:
+    """The complete lines of metrics.jsonl; what follows the last newline is still being written."""
+    path = folder / "metrics.jsonl"
+    return path.read_text().split("\n")[:-1] if path.exists() else []
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The points of metrics.jsonl in the order in which they were written."""
+    return [_parse(folder / "metrics.jsonl", line) for line in read_lines(folder)]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` so that ``path`` is at every moment absent, the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), 0o644)  # mkstemp's 0600 would hide reports from colleagues
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        return _parse(path, path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise DataError(
+            f"{path}: not JSON ({error}); restore the file, or delete its folder and run again"
+        ) from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: a JSON object is expected, found {text[:40]!r}")
+    return value

@@ -1,0 +1,140 @@
+"""The plot of a sweep's grid: mean test accuracy with standard deviations over the values of one swept key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Sequence
+from math import ceil
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bimp_exp.report.figures import COLOURS, MARKERS, new_figure, tidy
+
+MAX_PANELS = 24
+WIDE = 50  # from this ratio of largest to smallest value on, the x axis is logarithmic
+
+
+def grid_figure(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure:
+    """Test accuracy [%] over the swept numeric key with most values (or, without one, the categories with most values),
+
+    a line per value of the next key (categories first), and a panel per combination of what is left (the first 24).
+    """
+    x, line, rest = choose_axes(frame, keys)
+    panels = _split(frame, rest)
+    shown = list(panels.items())[:MAX_PANELS]
+    num_last = len(_values(frame, rest[-1])) if rest else 1
+    num_columns = num_last if 1 < num_last <= 4 else min(len(shown), 4)
+    num_rows = ceil(len(shown) / num_columns)
+    figure = new_figure(3.2 + 3.4 * num_columns, 0.8 + 3.2 * num_rows)
+    grid = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False)
+    lines = list(_split(frame, line))
+    for axes, (title, panel) in zip(grid.flat, shown, strict=False):
+        for label, part in _split(panel, line).items():
+            _draw(axes, part, frame, x, number=lines.index(label), num_lines=len(lines), label=label)
+        axes.set_title(title, fontsize=9)
+        tidy(axes)
+        _label_x(axes, frame, x)
+    for place in range(len(shown), grid.size):
+        grid.flat[place].set_visible(False)
+        grid.flat[place - num_columns].tick_params(labelbottom=True)
+    figure.supxlabel(x or "", fontsize=10)
+    figure.supylabel(f"test {metric} [%]\nmean ± std over seeds", fontsize=10)
+    if len(panels) > len(shown):
+        figure.suptitle(f"the first {len(shown)} of {len(panels)} panels", fontsize=10)
+    if line:
+        handles = {
+            label: handle
+            for a in grid.flat
+            for handle, label in zip(*a.get_legend_handles_labels(), strict=True)
+        }
+        drawn = {label.removeprefix(f"{line[0]}="): handles[label] for label in lines if label in handles}
+        figure.legend(drawn.values(), drawn.keys(), title=line[0], loc="outside right upper", frameon=False)
+    return figure
+
+
+def choose_axes(frame: pd.DataFrame, keys: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
+    """The key on the x axis (None if nothing was swept but seeds), the key told apart by lines, those by panels."""
+    varying = [key for key in keys if len(_values(frame, key)) > 1] or list(keys[:1])
+    if not varying:
+        return None, [], []
+    numeric = [key for key in varying if _is_numeric(frame, key)]
+    x = max(numeric or varying, key=lambda key: len(_values(frame, key)))  # the first of equals
+    rest = [key for key in varying if key != x]
+    rest.sort(key=lambda key: _is_numeric(frame, key))  # stable: categories first
+    return x, rest[:1], [key for key in varying if key in rest[1:]]
+
+
+def _draw(
+    axes: Axes,
+    part: pd.DataFrame,
+    frame: pd.DataFrame,
+    x: str | None,
+    *,
+    number: int,
+    num_lines: int,
+    label: str,
+) -> None:
+    part = part[part["test_mean"].notna()]
+    numeric = x is not None and _is_numeric(frame, x)
+    if numeric:
+        part = part.sort_values(str(x))
+        places = [float(value) for value in part[x]]
+    else:  # side by side, so that equal means are all seen
+        values = _values(frame, x) if x else {}
+        aside = 0.5 * ((number + 0.5) / num_lines - 0.5)
+        places = [values[json.dumps(value)] + aside for value in part[x]] if x else [0.0] * len(part)
+    axes.errorbar(
+        places,
+        100 * part["test_mean"],
+        yerr=100 * part["test_std"].fillna(0),
+        label=label,
+        color=COLOURS[number % len(COLOURS)],
+        marker=MARKERS[number % len(MARKERS)],
+        linestyle="-" if numeric else "",
+        markersize=5,
+        capsize=3,
+        linewidth=1.4,
+    )
+
+
+def _label_x(axes: Axes, frame: pd.DataFrame, x: str | None) -> None:
+    if x is None:
+        axes.set_xticks([])
+    elif not _is_numeric(frame, x) or frame.empty:
+        names = [_text(json.loads(value)) for value in _values(frame, x)]
+        upright = sum(len(name) for name in names) > 30
+        axes.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
+        axes.set_xlim(-0.5, len(names) - 0.5)
+    else:
+        numbers = sorted(set(frame[x]))
+        if numbers[0] > 0 and numbers[-1] / numbers[0] >= WIDE:
+            axes.set_xscale("log")
+        if len(numbers) <= 8:
+            axes.set_xticks(numbers, [f"{value:g}" for value in numbers])
+            axes.minorticks_off()
+
+
+def _split(frame: pd.DataFrame, keys: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """The rows by their values of ``keys``, in the frame's order, each named "key=value, ..."."""
+    if not keys:
+        return {"": frame}
+    names = [", ".join(f"{key}={_text(row[key])}" for key in keys) for _, row in frame.iterrows()]
+    return {name: frame[[other == name for other in names]] for name in dict.fromkeys(names)}
+
+
+def _values(frame: pd.DataFrame, key: str) -> dict[Hashable, int]:
+    """Each distinct value (as JSON: lists are values too) -> its place in the frame's order."""
+    return {
+        value: place for place, value in enumerate(dict.fromkeys(json.dumps(value) for value in frame[key]))
+    }
+
+
+def _is_numeric(frame: pd.DataFrame, key: str) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in frame[key])
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

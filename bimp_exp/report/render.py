@@ -1,0 +1,157 @@
+"""Tables as rows of strings, and those rows as Markdown, as one HTML file and on the terminal."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from math import isnan
+from typing import Any
+
+import pandas as pd
+from rich.markup import escape as escape_markup
+from rich.table import Table
+
+from bimp_exp.report.files import Sweep
+
+Rows = list[list[str]]  # the first row is the heading
+
+OFF_BUDGET = "off budget: epochs used / epochs allowed, where a run did not use exactly its budget; such rows do not compare."
+STYLE = """body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
+table { border-collapse: collapse } th, td { padding: .3em .8em; text-align: right; border-bottom: 1px solid #ddd }
+th:first-child, td:first-child { text-align: left } th { border-bottom: 2px solid #222 }
+tr:hover td { background: #f4f4f4 } img { max-width: 100% } code { background: #f4f4f4; padding: .1em .3em }
+div { overflow-x: auto }"""
+
+
+def percent(value: float | None) -> str:
+    """A share in [0, 1] as percent with 2 decimals, blank where there is none."""
+    return "" if value is None or isnan(value) else f"{100 * value:.2f}"
+
+
+def number(value: float | str | None) -> str:
+    """4 significant digits (whole numbers in full), blank where there is none; "inf" stays."""
+    if value is None or isnan(value := float(value)):
+        return ""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> tuple[Rows, list[str]]:
+    """The cells of a sweep, and notes below them; a column whose cells are all equal is a note, one of blanks is nothing."""
+    spread = [
+        percent(mean) + (f" ± {percent(std)}" if percent(std) else "")
+        for mean, std in zip(frame["test_mean"], frame["test_std"], strict=True)
+    ]
+    others = [
+        [part for part in status.split(", ") if not part.endswith(" finished")] for status in frame["status"]
+    ]
+    test = f"test {metric} [%]"
+    columns: dict[str, list[str]] = {
+        **{key: [str(value) for value in frame[key]] for key in keys},
+        "n": [str(n) for n in frame["n"]],
+        "other runs": [", ".join(parts) for parts in others],
+        test: spread,
+        f"validation {metric} [%]": [percent(value) for value in frame["validation"]],
+        "sparsity [%]": [percent(value) for value in frame["final_sparsity"]],
+        "theoretical speed-up": [number(value) for value in frame["theoretical_speedup"]],
+        "pruning stability [%]": [percent(value) for value in frame["pruning_stability"]],
+        "epochs": [number(value) for value in frame["epochs_used"]],
+        "off budget": list(frame["off_budget"]),
+        "images/s": [number(value) for value in frame["images_per_second"]],
+        "seconds": [number(value) for value in frame["seconds"]],
+    }
+    equal = {
+        name: cells[0]
+        for name, cells in columns.items()
+        if name not in (*keys, test) and len(set(cells)) == 1
+    }
+    if len(frame) < 2:
+        equal = {name: cell for name, cell in equal.items() if not cell}
+    shown = {name: cells for name, cells in columns.items() if name not in equal}
+    same = ", ".join(f"{name} {cell}" for name, cell in equal.items() if cell)
+    notes = [f"In every row: {same}."] if same else []
+    notes += [OFF_BUDGET] if any(frame["off_budget"]) else []
+    return [list(shown), *(list(row) for row in zip(*shown.values(), strict=True))], notes
+
+
+def phase_table(result: dict[str, Any]) -> Rows:
+    """The phases of a run; d is the larger of d1 and d2, the drops that ALLR's learning rate follows."""
+    heading = [
+        "phase",
+        "epochs",
+        "sparsity [%]",
+        "learning rate",
+        "test before [%]",
+        "right after [%]",
+        "test after [%]",
+    ]
+    rows = [[*heading, "stability [%]", "d", "images/s"]]
+    for phase in result["phases"]:
+        pruning = phase["pruning"] or {}
+        rows.append(
+            [
+                phase["name"],
+                number(phase["epochs"]),
+                percent(pruning.get("sparsity", 0.0)),
+                _rates(**phase["learning_rate"]),
+                percent(pruning.get("before", {}).get("test")),
+                percent(pruning.get("right_after", {}).get("test")),
+                percent(phase["metrics"].get("test")),
+                percent(pruning.get("pruning_stability")),
+                number(pruning.get("d")),
+                number(phase["images_per_second"]),
+            ]
+        )
+    return rows
+
+
+def markdown(sweep: Sweep, table: Rows, notes: Sequence[str]) -> str:
+    """The sweep as a Markdown page: command, table, notes, runs without a result."""
+    lines = [f"# {sweep.name}", "", f"`{sweep.command}`", ""]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in table]
+    cells.insert(1, ["---", *("--:" for _ in table[0][1:])])
+    lines += ["| " + " | ".join(row) + " |" for row in cells]
+    lines += [line for note in notes for line in ("", note)] + [""]
+    lines += [f"- {name}: {problem}" for name, problem in sweep.problems]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def html(sweep: Sweep, table: Rows, notes: Sequence[str], image: bytes) -> str:
+    """The same as one HTML file with the plot (a PNG) inside it."""
+    head, *body = table
+    rows = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
+    rows += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
+    problems = [f"<li>{escape(name)}: {escape(problem)}</li>" for name, problem in sweep.problems]
+    parts = [
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
+        f"<title>{escape(sweep.name)}</title>\n<style>\n{STYLE}\n</style></head><body>",
+        f"<h1>{escape(sweep.name)}</h1>\n<p><code>{escape(sweep.command)}</code></p>",
+        "<div><table>\n" + "\n".join(rows) + "\n</table></div>",
+        *(f"<p>{escape(note)}</p>" for note in notes),
+        "<h2>Runs without a result</h2>\n<ul>\n" + "\n".join(problems) + "\n</ul>" if problems else "",
+        f'<p><img alt="plot of the table" src="data:image/png;base64,{base64.b64encode(image).decode()}"></p>',
+        "</body></html>\n",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def rich_table(title: str, table: Rows) -> Table:
+    """The rows for the terminal: headings are broken at each word, so that columns are as wide as their numbers."""
+    head, *body = table
+    shown = Table(
+        title=escape_markup(title), title_justify="left", box=None, pad_edge=False, header_style="bold"
+    )
+    for position, name in enumerate(head):
+        words = escape_markup(name.replace(".", ". ")).split()
+        shown.add_column(
+            "\n".join(words), justify="left" if position == 0 else "right", no_wrap=True, vertical="bottom"
+        )
+    for row in body:
+        shown.add_row(*(escape_markup(cell) for cell in row))
+    return shown
+
+
+def _rates(*, first: float, peak: float, last: float) -> str:
+    """ "first → peak → last", without the peak where it is one of the ends."""
+    rates = [first, last] if peak in (first, last) else [first, peak, last]
+    return " → ".join(f"{rate:.3g}" for rate in rates)

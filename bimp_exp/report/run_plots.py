@@ -1,0 +1,140 @@
+"""The plots of one finished run: learning rate and sparsity, accuracy, and the sparsity of each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bimp_exp.report.figures import COLOURS, GREY, new_figure, save, tidy
+from bimp_exp.report.files import read_finished, read_metrics
+
+Record = dict[str, Any]
+MAX_LABELS = 24  # as many upright labels as fit side by side
+
+
+def save_plots(run_dir: Path) -> None:
+    """Draw ``run_dir``/plots/{learning_rate,accuracy,layers}.png; a DataError where the run has no result."""
+    run, result = read_finished(run_dir)
+    records = read_metrics(run_dir)
+    save(learning_rate_figure(records, result), run_dir / "plots" / "learning_rate.png")
+    save(accuracy_figure(records, result, run.metric), run_dir / "plots" / "accuracy.png")
+    save(layers_figure(result), run_dir / "plots" / "layers.png")
+
+
+def learning_rate_figure(records: Sequence[Record], result: Record) -> Figure:
+    """Learning rate above sparsity, over the steps of the whole run; phases parted by vertical lines."""
+    figure = new_figure(8, 4.8)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    steps, rates = (np.asarray(result["learning_rates"][key]) for key in ("step", "rate"))
+    for phase in result["phases"]:
+        first = phase["first_step"]
+        inside = (steps >= first) & (steps < first + phase["num_steps"])
+        above.plot(steps[inside], rates[inside], color=COLOURS[0], marker="." if inside.sum() < 3 else "")
+    above.set_ylabel("learning rate")
+    above.set_ylim(bottom=0)
+    sparse = [(record["step"], 100 * record["sparsity"]) for record in records if "sparsity" in record]
+    below.plot(*zip(*sparse, strict=True) if sparse else ([], []), color=COLOURS[1], drawstyle="steps-post")
+    below.set_ylim(-2, 102)  # so that 0 and 100 are seen
+    below.set_ylabel("sparsity [%]")
+    below.set_xlabel("step")
+    names = [(phase["first_step"], phase["name"]) for phase in result["phases"]]
+    for axes in (above, below):
+        tidy(axes)
+        axes.set_xlim(left=0)
+        _mark(axes, names, labelled=axes is above)
+    return figure
+
+
+def accuracy_figure(records: Sequence[Record], result: Record, metric: str) -> Figure:
+    """Train and validation curves, test at the ends of phases and right after pruning, prune points with their sparsity."""
+    figure = new_figure(8, 4.8)
+    axes = figure.subplots()
+    phases = result["phases"]
+    for number, split in enumerate(("train", "validation")):
+        label: str | None = split
+        for phase in phases:  # one line per phase: accuracy jumps where weights are removed
+            points = _series(records, f"{split}_{metric}", phase["name"])
+            if points:
+                marker = "." if len(points) < 3 else ""
+                axes.plot(points.keys(), points.values(), color=COLOURS[number], label=label, marker=marker)
+                label = None
+    ends = [(phase["first_step"] + phase["num_steps"], phase["metrics"].get("test")) for phase in phases]
+    pruned = [phase for phase in phases if phase["pruning"]]
+    after = [(phase["first_step"], phase["pruning"]["right_after"].get("test")) for phase in pruned]
+    _points(axes, ends, label="test, end of a phase", marker="o", color=COLOURS[2])
+    _points(
+        axes, after, label="test, right after pruning", marker="v", color=COLOURS[2], markerfacecolor="white"
+    )
+    _mark(
+        axes,
+        [(phase["first_step"], f"{100 * phase['pruning']['sparsity']:.4g} % sparse") for phase in pruned],
+    )
+    axes.set_xlabel("step")
+    axes.set_ylabel(f"{metric} [%]")
+    axes.set_xlim(left=0)
+    tidy(axes)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def layers_figure(result: Record) -> Figure:
+    """A bar per layer, in the network's order from the top, with its sparsity and number of weights; the whole as a line."""
+    final = result["final"]
+    layers = final["layers"]
+    figure = new_figure(8, max(2.0, 1.2 + 0.2 * len(layers)))
+    axes = figure.subplots()
+    sparsity = [100 * layer["num_zeros"] / max(1, layer["num_weights"]) for layer in layers]
+    rows = range(len(layers))
+    axes.barh(rows, sparsity, height=0.7, color=COLOURS[0])
+    axes.set_yticks(rows, [layer["name"] for layer in layers], fontsize=8)
+    axes.set_ylim(len(layers) - 0.5, -0.5)
+    for row, (layer, percent) in enumerate(zip(layers, sparsity, strict=True)):
+        text = f"{percent:.2f} % of {layer['num_weights']:,}"
+        axes.annotate(text, (100, row), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7)
+    axes.axvline(100 * final["sparsity"], color=COLOURS[1], linewidth=1.2)
+    axes.set_title(
+        f"sparsity of each layer; line: of all together, {100 * final['sparsity']:.2f} %", fontsize=10
+    )
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("weights removed [%]")
+    tidy(axes)
+    axes.grid(visible=False, axis="y")
+    return figure
+
+
+def _series(records: Sequence[Record], key: str, phase: str) -> dict[int, float]:
+    """Step -> percent; where a resumed run repeated a step, the later value."""
+    found = {r["step"]: 100 * r[key] for r in records if r["phase"] == phase and r.get(key) is not None}
+    return dict(sorted(found.items()))
+
+
+def _points(axes: Axes, points: Sequence[tuple[int, float | None]], **style: Any) -> None:
+    there = [(step, 100 * value) for step, value in points if value is not None]
+    if there:
+        axes.plot(*zip(*there, strict=True), linestyle="", markersize=6, zorder=3, **style)
+
+
+def _mark(axes: Axes, places: Sequence[tuple[int, str]], *, labelled: bool = True) -> None:
+    """A vertical line at each place; upright labels above the axes, thinned out where there are too many."""
+    every = ceil(len(places) / MAX_LABELS)
+    upright = len(places) > 6
+    for number, (step, label) in enumerate(places):
+        if step > 0:
+            axes.axvline(step, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        if labelled and number % every == 0:
+            axes.annotate(
+                label,
+                (step, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 3),
+                textcoords="offset points",
+                rotation=90 if upright else 0,
+                ha="center" if upright or step > 0 else "left",
+                fontsize=8,
+            )

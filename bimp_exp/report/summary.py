@@ -1,0 +1,133 @@
+"""One row per cell of a sweep's grid (mean and spread over its seeds), one per phase of a run; written and printed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.measure import Measurement
+
+from bimp_exp.errors import DataError
+from bimp_exp.report import render
+from bimp_exp.report.figures import save
+from bimp_exp.report.files import Run, Sweep, read_run, read_sweep, write_atomically
+from bimp_exp.report.grid_plot import grid_figure
+
+
+def summarise(sweep_dir: Path) -> pd.DataFrame:
+    """A row per cell, in the grid's order: the swept keys but ``seed``, then, over the n finished runs of the cell,
+
+    n, status, test_mean, test_std (ddof = 1; blank for n = 1), and the means validation, final_sparsity,
+    theoretical_speedup, pruning_stability (of the last cycle), epochs_used, images_per_second (of training), seconds.
+    off_budget says "used/allowed" epochs where a run did not use exactly its budget. Accuracies are in [0, 1].
+    """
+    return _frame(read_sweep(sweep_dir))
+
+
+def write_summary(sweep_dir: Path) -> None:
+    """Write summary.csv (unrounded), .md, .html (one file, needs no other) and .png into ``sweep_dir``, each atomically."""
+    sweep = read_sweep(sweep_dir)
+    frame = _frame(sweep)
+    table, notes = render.grid_table(frame, sweep.keys, sweep.metric)
+    save(grid_figure(frame, sweep.keys, sweep.metric), sweep_dir / "summary.png")
+    image = (sweep_dir / "summary.png").read_bytes()
+    write_atomically(sweep_dir / "summary.csv", frame.to_csv(index=False).encode())
+    write_atomically(sweep_dir / "summary.md", render.markdown(sweep, table, notes).encode())
+    write_atomically(sweep_dir / "summary.html", render.html(sweep, table, notes, image).encode())
+
+
+def print_summary(sweep_dir: Path, console: Console) -> None:
+    """Print the grid's table and, below it, each run without a result and why."""
+    sweep = read_sweep(sweep_dir)
+    table, notes = render.grid_table(_frame(sweep), sweep.keys, sweep.metric)
+    _print_table(sweep.name, table, console)
+    for line in [*notes, *(f"{name}: {problem}" for name, problem in sweep.problems)]:
+        _print_line(line, console)
+
+
+def print_run(run_dir: Path, console: Console) -> None:
+    """Print a row per phase, the final figures and where the files lie; of an unfinished run, why there is no result."""
+    run = read_run(run_dir)
+    if run.status == "not started":
+        raise DataError(f"{run_dir / 'run.json'}: absent; give the folder of a run")
+    if run.result is None:
+        _print_line(f"{run.name}: {run.status}" + (f": {run.failure}" if run.failure else ""), console)
+    else:
+        final = run.result["final"]
+        _print_table(run.name, render.phase_table(run.result), console)
+        _print_line(
+            f"final: test {run.metric} {render.percent(final.get('test'))} %, sparsity {render.percent(final['sparsity'])} %,"
+            f" theoretical speed-up {render.number(final['theoretical_speedup'])}",
+            console,
+        )
+    _print_line(f"files: {run_dir}", console)
+
+
+def _print_table(title: str, table: render.Rows, console: Console) -> None:
+    shown = render.rich_table(title, table)
+    needed = Measurement.get(console, console.options.update(max_width=10_000), shown).maximum
+    if needed > console.width:  # rather long lines than numbers cut off
+        shown.width = needed
+    console.print(shown, crop=False)
+
+
+def _print_line(line: str, console: Console) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _frame(sweep: Sweep) -> pd.DataFrame:
+    cells: dict[str, list[Run]] = {}
+    for run in sweep.runs:
+        if run.facts:  # a job that never started has no swept values; it is listed among the problems
+            cells.setdefault(json.dumps([run.facts["swept"].get(key) for key in sweep.keys]), []).append(run)
+    values = [json.loads(cell) for cell in cells]
+    rows = [_row(runs) for runs in cells.values()]
+    swept = {
+        key: pd.Series([cell[place] for cell in values], dtype=object) for place, key in enumerate(sweep.keys)
+    }
+    return pd.DataFrame({**swept, **{name: [row[name] for row in rows] for name in _row([])}})
+
+
+def _row(runs: Sequence[Run]) -> dict[str, Any]:
+    results = [run.result for run in runs if run.result is not None]
+    counts = Counter(run.status for run in runs)
+    finals = [result["final"] for result in results]
+    budgets = [result["budget"] for result in results]
+    last = [phase["pruning"] for r in results for phase in r["phases"][-1:] if phase["pruning"]]
+    tests = _there([final.get("test") for final in finals])
+    off = {f"{b['epochs_used']:g}/{b['epochs']:g}": None for b in budgets if b["epochs_used"] != b["epochs"]}
+    return {
+        "n": len(results),
+        "status": ", ".join(f"{count} {status}" for status, count in counts.items()),
+        "test_mean": _mean(tests),
+        "test_std": float(np.std(tests, ddof=1)) if len(tests) > 1 else np.nan,
+        "validation": _mean([final.get("validation") for final in finals]),
+        "final_sparsity": _mean([final["sparsity"] for final in finals]),
+        "theoretical_speedup": _mean([final["theoretical_speedup"] for final in finals]),
+        "pruning_stability": _mean([pruning["pruning_stability"] for pruning in last]),
+        "epochs_used": _mean([budget["epochs_used"] for budget in budgets]),
+        "images_per_second": _mean([_images_per_second(result) for result in results]),
+        "seconds": _mean([result["seconds"] for result in results]),
+        "off_budget": ", ".join(off),
+    }
+
+
+def _images_per_second(result: dict[str, Any]) -> float | None:
+    seconds = sum(phase["seconds_training"] for phase in result["phases"])
+    return sum(phase["num_images"] for phase in result["phases"]) / seconds if seconds else None
+
+
+def _there(values: Sequence[float | str | None]) -> list[float]:
+    """The numbers among ``values``; JSON has no infinity, so it is written as "inf"."""
+    return [float(value) for value in values if value is not None]
+
+
+def _mean(values: Sequence[float | str | None]) -> float:
+    there = _there(values)
+    return float(np.mean(there)) if there else float("nan")

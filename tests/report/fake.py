@@ -1,0 +1,165 @@
+"""Run and sweep folders as training would leave them, with numbers a reader can follow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+EPOCH = 10  # steps
+DENSE_EPOCHS, CYCLE_EPOCHS = 4, 2
+STARTED = "2026-11-22T15:00:00+00:00"
+
+
+def make_run(
+    folder: Path,
+    *,
+    swept: dict[str, Any] | None = None,
+    cycles: int = 1,
+    test: float = 0.9,
+    status: str = "finished",
+    num_layers: int = 3,
+    **changes: Any,
+) -> Path:
+    """A run folder: 4 dense epochs and 2 per cycle, of 10 steps each. ``changes`` overwrite keys of result["final"],
+    of result["budget"] or of the last cycle's pruning, whichever has the key. ``status``: finished | failed | running."""
+    folder.mkdir(parents=True)
+    config = {
+        "seed": 0,
+        "budget": {"_target_": "bimp_exp.budget.Budget", "epochs": 10, "cycles": cycles},
+        "lr": {"_target_": "bimp_exp.lr.Stepped", "milestones": [3, 6]},
+        "tracking": {"_target_": "bimp_exp.tracking.MLflow", "uri": "sqlite:///x.db"},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    _write(
+        folder / "run.json",
+        {
+            "name": folder.name,
+            "choices": {"dataset": "digits", "schedule": "allr"},
+            "swept": swept or {},
+            "metric": "accuracy",
+            "provenance": {
+                "versions": {"torch": "2.11"},
+                "git": {"commit": "abc123", "dirty": False},
+                "machine": {"host": "node1"},
+                "data_hash": "d4",
+            },
+            "started": STARTED,
+        },
+    )
+    records, result = _history(cycles, test, num_layers)
+    for key, value in changes.items():
+        homes = (result["final"], result["budget"], result["phases"][-1]["pruning"], result)
+        next(home for home in homes if home and key in home)[key] = value
+    add_lines(folder, records if status == "finished" else records[:3])
+    if status == "finished":
+        _write(folder / "result.json", result)
+        (folder / "model.pt").write_bytes(b"weights")
+    if status == "failed":
+        _write(folder / "failed.json", {"error": "budget.cycles: 0 is not legal", "kind": "ConfigError"})
+    return folder
+
+
+def make_sweep(folder: Path, runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Path:
+    """A sweep folder; each run is (swept values, arguments of make_run), or (swept, {"status": "absent"})."""
+    names = []
+    for swept, arguments in runs:
+        names.append(" ".join(f"{key.split('.')[-1]}={value}" for key, value in swept.items()))
+        if arguments.get("status") != "absent":
+            make_run(folder / names[-1], swept=swept, **arguments)
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {"name": folder.name, "swept": list(runs[0][0]), "command": "python run.py -m ...", "runs": names}
+    _write(folder / "sweep.json", facts)
+    return folder
+
+
+def add_lines(folder: Path, records: list[dict[str, Any]]) -> None:
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.writelines(json.dumps(record) + "\n" for record in records)
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value))
+
+
+def _history(cycles: int, test: float, num_layers: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    records: list[dict[str, Any]] = []
+    phases: list[dict[str, Any]] = []
+    steps: list[int] = []
+    rates: list[float] = []
+    step, sparsity, epochs = 0, 0.0, DENSE_EPOCHS
+    for cycle in range(cycles + 1):
+        name, first, pruning = ("dense", 0, None) if cycle == 0 else (f"cycle {cycle}", step, {})
+        if cycle > 0:
+            sparsity, epochs = 1 - 0.5**cycle, CYCLE_EPOCHS
+            right_after = {"train": test - 0.3, "validation": test - 0.35, "test": test - 0.4}
+            pruning = {
+                "fraction": 0.5,
+                "sparsity": sparsity,
+                "sparsity_all_parameters": sparsity - 0.01,
+                "num_pruned": 50,
+                "before": {"train": test, "validation": test, "test": test},
+                "right_after": right_after,
+                "pruning_stability": 0.6,
+                "d1": 0.2,
+                "d2": 0.3,
+                "d": 0.3,
+                "layers": [],
+            }
+            records.append(
+                {"step": step, "phase": name, "sparsity": sparsity, "pruned_test_accuracy": test - 0.4}
+            )
+        for epoch in range(1, epochs + 1):
+            for inner in range(EPOCH):
+                steps.append(step + inner)
+                rates.append(0.1 * (1 - ((epoch - 1) * EPOCH + inner) / (epochs * EPOCH)))
+            step += EPOCH
+            level = test - 0.2 / (epoch + 1)
+            record = {"step": step, "phase": name, "epoch": epoch, "train_accuracy": level + 0.03}
+            records.append(
+                {**record, "validation_accuracy": level, "sparsity": sparsity, "learning_rate": rates[-1]}
+            )
+        records.append({"step": step, "phase": name, "test_accuracy": test})
+        phases.append(
+            {
+                "name": name,
+                "first_step": first,
+                "num_steps": step - first,
+                "epochs": epochs,
+                "num_images": 1000 * epochs,
+                "seconds_training": 2.0 * epochs,
+                "seconds_evaluating": 1.0,
+                "images_per_second": 500.0,
+                "learning_rate": {"first": 0.1, "peak": 0.1, "last": rates[-1]},
+                "pruning": pruning,
+                "metrics": {"train": test + 0.02, "validation": test - 0.01, "test": test},
+            }
+        )
+    weights = [100 * (number + 1) for number in range(num_layers)]
+    layers = [
+        {"name": f"layer{n}.weight", "num_weights": w, "num_zeros": int(w * sparsity), "multiply_adds": 9 * w}
+        for n, w in enumerate(weights)
+    ]
+    used = DENSE_EPOCHS + CYCLE_EPOCHS * cycles
+    final = {
+        "train": test + 0.02,
+        "validation": test - 0.01,
+        "test": test,
+        "sparsity": sparsity,
+        "sparsity_all_parameters": sparsity,
+        "multiply_adds_dense": 2000,
+        "multiply_adds_sparse": 1000.0,
+        "theoretical_speedup": 2.0,
+        "layers": layers,
+    }
+    budget = {"epochs": used, "epochs_used": used, "num_steps": step, "num_images": 1000 * used}
+    learning_rates = {"step": steps, "rate": rates}
+    return records, {
+        "phases": phases,
+        "final": final,
+        "budget": budget,
+        "learning_rates": learning_rates,
+        "seconds": 2.0 * used,
+    }
