@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
@@ -22,7 +23,7 @@ def collect(config: dict[str, Any]) -> dict[str, Any]:
         "git": git(Path(__file__).parent),
         "machine": machine(),
         "config_hash": config_hash(config),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -67,7 +68,7 @@ def write(folder: Path, runs: Sequence[Cell]) -> None:
         folder / "sweep.json",
         {
             "name": folder.name,
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "swept": list(dict.fromkeys(key for cell in runs for key in cell.swept)),
             "runs": [cell.folder for cell in runs],
             "cells": {cell.folder: {"name": cell.name, "swept": cell.swept} for cell in runs},

@@ -1,4 +1,4 @@
-"""The look of every plot: plain axes and the colours of Okabe and Ito (2008), which colour-blind readers tell apart."""
+"""The look of every plot: plain axes, and the colours of Okabe and Ito (2008), safe for the colour-blind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bimp_exp.report.files import write_atomically
+from bimp_exp import files
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]  # 8 against 7 colours: 56 lines before a pair repeats
@@ -31,4 +31,4 @@ def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` as a PNG (drawn by Agg), atomically."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
-    write_atomically(path, buffer.getvalue())
+    files.write(path, buffer.getvalue())

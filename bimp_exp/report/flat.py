@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 
-from bimp_exp.report.files import Run
+from bimp_exp.report.disk import Run
 
 MAX_TEXT = 500  # MLflow takes 6000 characters, but nobody compares runs by such a value
 
 
 def params(run: Run) -> dict[str, str]:
-    """What tells runs apart: the config's leaves (without classes and the tracking itself), the choices, the swept keys."""
+    """What tells runs apart: the config's leaves (no classes, no tracking), choices, swept keys."""
     config = yaml.safe_load((run.folder / "config.yaml").read_text())
     leaves = flatten({key: value for key, value in config.items() if key not in ("tracking", "hydra")})
     leaves = {key: value for key, value in leaves.items() if not key.endswith("_target_")}
@@ -23,7 +23,7 @@ def params(run: Run) -> dict[str, str]:
 
 
 def final_metrics(run: Run) -> dict[str, Any]:
-    """The result's figures under the same names for all runs, as one more record of metrics.jsonl; needs a finished run."""
+    """A finished run's figures, under the same names for all runs, as one more record of metrics.jsonl."""
     assert run.result is not None
     final, budget = run.result["final"], run.result["budget"]
     pruning = run.result["phases"][-1]["pruning"] or {}

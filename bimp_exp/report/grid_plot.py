@@ -1,9 +1,9 @@
-"""The plot of a sweep's grid: mean test accuracy with standard deviations over the values of one swept key."""
+"""The plot of a sweep's grid: mean test accuracy and standard deviation over the values of one swept key."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
@@ -18,9 +18,9 @@ WIDE = 50  # from this ratio of largest to smallest value on, the x axis is loga
 
 
 def grid_figure(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure:
-    """Test accuracy [%] over the swept numeric key with most values (or, without one, the categories with most values),
+    """Test accuracy [%] over the swept numeric key with most values, or without one over the most categories.
 
-    a line per value of the next key (categories first), and a panel per combination of what is left (the first 24).
+    A line per value of the next key (categories first), a panel per combination of the rest (the first 24).
     """
     x, line, rest = choose_axes(frame, keys)
     panels = _split(frame, rest)
@@ -56,7 +56,7 @@ def grid_figure(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure
 
 
 def choose_axes(frame: pd.DataFrame, keys: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
-    """The key on the x axis (None if nothing was swept but seeds), the key told apart by lines, those by panels."""
+    """The key on the x axis (None if only seeds were swept), the key told apart by lines, those by panels."""
     varying = [key for key in keys if len(_values(frame, key)) > 1] or list(keys[:1])
     if not varying:
         return None, [], []
@@ -107,7 +107,7 @@ def _label_x(axes: Axes, frame: pd.DataFrame, x: str | None) -> None:
         names = [_text(json.loads(value)) for value in _values(frame, x)]
         upright = sum(len(name) for name in names) > 30
         axes.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
-        axes.set_xlim(-0.5, len(names) - 0.5)
+        axes.set_xlim(-0.5, max(len(names), 1) - 0.5)
     else:
         numbers = sorted(set(frame[x]))
         if numbers[0] > 0 and numbers[-1] / numbers[0] >= WIDE:
@@ -125,7 +125,7 @@ def _split(frame: pd.DataFrame, keys: Sequence[str]) -> dict[str, pd.DataFrame]:
     return {name: frame[[other == name for other in names]] for name in dict.fromkeys(names)}
 
 
-def _values(frame: pd.DataFrame, key: str) -> dict[Hashable, int]:
+def _values(frame: pd.DataFrame, key: str) -> dict[str, int]:
     """Each distinct value (as JSON: lists are values too) -> its place in the frame's order."""
     return {
         value: place for place, value in enumerate(dict.fromkeys(json.dumps(value) for value in frame[key]))

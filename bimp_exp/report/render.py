@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 from math import isnan
@@ -12,13 +12,16 @@ import pandas as pd
 from rich.markup import escape as escape_markup
 from rich.table import Table
 
-from bimp_exp.report.files import Sweep
+from bimp_exp.report.disk import Sweep
 
 Rows = list[list[str]]  # the first row is the heading
 
-OFF_BUDGET = "off budget: epochs used / epochs allowed, where a run did not use exactly its budget; such rows do not compare."
+OFF_BUDGET = (
+    "off budget: epochs used/allowed where a run did not use exactly its budget; such rows do not compare."
+)
 STYLE = """body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
-table { border-collapse: collapse } th, td { padding: .3em .8em; text-align: right; border-bottom: 1px solid #ddd }
+table { border-collapse: collapse }
+th, td { padding: .3em .8em; text-align: right; border-bottom: 1px solid #ddd }
 th:first-child, td:first-child { text-align: left } th { border-bottom: 2px solid #222 }
 tr:hover td { background: #f4f4f4 } img { max-width: 100% } code { background: #f4f4f4; padding: .1em .3em }
 div { overflow-x: auto }"""
@@ -31,13 +34,14 @@ def percent(value: float | None) -> str:
 
 def number(value: float | str | None) -> str:
     """4 significant digits (whole numbers in full), blank where there is none; "inf" stays."""
-    if value is None or isnan(value := float(value)):
+    figure = float("nan") if value is None else float(value)
+    if isnan(figure):
         return ""
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{figure:.0f}" if abs(figure) >= 1000 else f"{figure:.4g}"
 
 
 def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> tuple[Rows, list[str]]:
-    """The cells of a sweep, and notes below them; a column whose cells are all equal is a note, one of blanks is nothing."""
+    """The cells of a sweep, and notes: a column of equal cells becomes a note, one of blanks nothing."""
     spread = [
         percent(mean) + (f" ± {percent(std)}" if percent(std) else "")
         for mean, std in zip(frame["test_mean"], frame["test_std"], strict=True)
@@ -60,16 +64,15 @@ def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> tuple[R
         "images/s": [number(value) for value in frame["images_per_second"]],
         "seconds": [number(value) for value in frame["seconds"]],
     }
+    fixed = [*keys, test]
     equal = {
-        name: cells[0]
-        for name, cells in columns.items()
-        if name not in (*keys, test) and len(set(cells)) == 1
+        name: cells for name, cells in columns.items() if name not in fixed and _all_equal(cells, list(frame["n"]))
     }
     if len(frame) < 2:
-        equal = {name: cell for name, cell in equal.items() if not cell}
+        equal = {name: cells for name, cells in equal.items() if not any(cells)}
     shown = {name: cells for name, cells in columns.items() if name not in equal}
-    same = ", ".join(f"{name} {cell}" for name, cell in equal.items() if cell)
-    notes = [f"In every row: {same}."] if same else []
+    same = ", ".join(f"{name} {max(cells)}" for name, cells in equal.items() if any(cells))
+    notes = [f"Equal throughout: {same}."] if same else []
     notes += [OFF_BUDGET] if any(frame["off_budget"]) else []
     return [list(shown), *(list(row) for row in zip(*shown.values(), strict=True))], notes
 
@@ -93,7 +96,7 @@ def phase_table(result: dict[str, Any]) -> Rows:
                 phase["name"],
                 number(phase["epochs"]),
                 percent(pruning.get("sparsity", 0.0)),
-                _rates(**phase["learning_rate"]),
+                _rates(**phase["learning_rate"]) if phase["learning_rate"] else "",
                 percent(pruning.get("before", {}).get("test")),
                 percent(pruning.get("right_after", {}).get("test")),
                 percent(phase["metrics"].get("test")),
@@ -129,14 +132,14 @@ def html(sweep: Sweep, table: Rows, notes: Sequence[str], image: bytes) -> str:
         "<div><table>\n" + "\n".join(rows) + "\n</table></div>",
         *(f"<p>{escape(note)}</p>" for note in notes),
         "<h2>Runs without a result</h2>\n<ul>\n" + "\n".join(problems) + "\n</ul>" if problems else "",
-        f'<p><img alt="plot of the table" src="data:image/png;base64,{base64.b64encode(image).decode()}"></p>',
+        f'<p><img alt="the table as a plot" src="data:image/png;base64,{b64encode(image).decode()}"></p>',
         "</body></html>\n",
     ]
     return "\n".join(part for part in parts if part)
 
 
 def rich_table(title: str, table: Rows) -> Table:
-    """The rows for the terminal: headings are broken at each word, so that columns are as wide as their numbers."""
+    """The rows for the terminal; headings are broken at each word, which keeps the columns narrow."""
     head, *body = table
     shown = Table(
         title=escape_markup(title), title_justify="left", box=None, pad_edge=False, header_style="bold"
@@ -149,6 +152,12 @@ def rich_table(title: str, table: Rows) -> Table:
     for row in body:
         shown.add_row(*(escape_markup(cell) for cell in row))
     return shown
+
+
+def _all_equal(cells: Sequence[str], counts: Sequence[int]) -> bool:
+    """Whether the rows with a result have one text in common, and the others that too or nothing."""
+    common = {cell for cell, n in zip(cells, counts, strict=True) if n} or {""}
+    return len(common) == 1 and {*cells} <= common | {""}
 
 
 def _rates(*, first: float, peak: float, last: float) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bimp_exp.report.disk import read_finished, read_metrics
 from bimp_exp.report.figures import COLOURS, GREY, new_figure, save, tidy
-from bimp_exp.report.files import read_finished, read_metrics
 
 Record = dict[str, Any]
 MAX_LABELS = 24  # as many upright labels as fit side by side
@@ -34,12 +34,13 @@ def learning_rate_figure(records: Sequence[Record], result: Record) -> Figure:
     steps, rates = (np.asarray(result["learning_rates"][key]) for key in ("step", "rate"))
     for phase in result["phases"]:
         first = phase["first_step"]
-        inside = (steps >= first) & (steps < first + phase["num_steps"])
+        inside = (steps > first) & (steps <= first + phase["num_steps"])  # a step counts when it is done
         above.plot(steps[inside], rates[inside], color=COLOURS[0], marker="." if inside.sum() < 3 else "")
     above.set_ylabel("learning rate")
     above.set_ylim(bottom=0)
-    sparse = [(record["step"], 100 * record["sparsity"]) for record in records if "sparsity" in record]
-    below.plot(*zip(*sparse, strict=True) if sparse else ([], []), color=COLOURS[1], drawstyle="steps-post")
+    sparse = [(0, 0.0), *((r["step"], 100 * r["sparsity"]) for r in records if "sparsity" in r)]
+    sparse.append((result["budget"]["num_steps"], sparse[-1][1]))
+    below.plot(*zip(*sparse, strict=True), color=COLOURS[1], drawstyle="steps-post")
     below.set_ylim(-2, 102)  # so that 0 and 100 are seen
     below.set_ylabel("sparsity [%]")
     below.set_xlabel("step")
@@ -52,7 +53,7 @@ def learning_rate_figure(records: Sequence[Record], result: Record) -> Figure:
 
 
 def accuracy_figure(records: Sequence[Record], result: Record, metric: str) -> Figure:
-    """Train and validation curves, test at the ends of phases and right after pruning, prune points with their sparsity."""
+    """Train and validation curves, test after each phase and right after pruning, prune points."""
     figure = new_figure(8, 4.8)
     axes = figure.subplots()
     phases = result["phases"]
@@ -62,7 +63,9 @@ def accuracy_figure(records: Sequence[Record], result: Record, metric: str) -> F
             points = _series(records, f"{split}_{metric}", phase["name"])
             if points:
                 marker = "." if len(points) < 3 else ""
-                axes.plot(points.keys(), points.values(), color=COLOURS[number], label=label, marker=marker)
+                axes.plot(
+                    list(points), list(points.values()), color=COLOURS[number], label=label, marker=marker
+                )
                 label = None
     ends = [(phase["first_step"] + phase["num_steps"], phase["metrics"].get("test")) for phase in phases]
     pruned = [phase for phase in phases if phase["pruning"]]
@@ -84,7 +87,7 @@ def accuracy_figure(records: Sequence[Record], result: Record, metric: str) -> F
 
 
 def layers_figure(result: Record) -> Figure:
-    """A bar per layer, in the network's order from the top, with its sparsity and number of weights; the whole as a line."""
+    """A bar per layer, in the network's order from the top, with its size; a line for the whole."""
     final = result["final"]
     layers = final["layers"]
     figure = new_figure(8, max(2.0, 1.2 + 0.2 * len(layers)))

@@ -1,4 +1,4 @@
-"""One row per cell of a sweep's grid (mean and spread over its seeds), one per phase of a run; written and printed."""
+"""One row per cell of a sweep's grid (mean and spread over its seeds), or one per phase of a run."""
 
 from __future__ import annotations
 
@@ -13,33 +13,35 @@ import pandas as pd
 from rich.console import Console
 from rich.measure import Measurement
 
+from bimp_exp import files
 from bimp_exp.errors import DataError
 from bimp_exp.report import render
+from bimp_exp.report.disk import Run, Sweep, read_run, read_sweep
 from bimp_exp.report.figures import save
-from bimp_exp.report.files import Run, Sweep, read_run, read_sweep, write_atomically
 from bimp_exp.report.grid_plot import grid_figure
 
 
 def summarise(sweep_dir: Path) -> pd.DataFrame:
-    """A row per cell, in the grid's order: the swept keys but ``seed``, then, over the n finished runs of the cell,
+    """A row per cell, in the grid's order: the swept keys but ``seed`` and, over the cell's n finished runs:
 
-    n, status, test_mean, test_std (ddof = 1; blank for n = 1), and the means validation, final_sparsity,
-    theoretical_speedup, pruning_stability (of the last cycle), epochs_used, images_per_second (of training), seconds.
-    off_budget says "used/allowed" epochs where a run did not use exactly its budget. Accuracies are in [0, 1].
+    n, status, test_mean, test_std (ddof = 1; blank for n = 1), the means validation, final_sparsity,
+    theoretical_speedup, pruning_stability (of the last cycle), epochs_used, images_per_second (of training)
+    and seconds, and off_budget: "used/allowed" epochs where a run did not use exactly its budget. Accuracies
+    are in [0, 1].
     """
     return _frame(read_sweep(sweep_dir))
 
 
 def write_summary(sweep_dir: Path) -> None:
-    """Write summary.csv (unrounded), .md, .html (one file, needs no other) and .png into ``sweep_dir``, each atomically."""
+    """Write summary.csv (unrounded), .md, .html (self-contained) and .png to ``sweep_dir``, atomically."""
     sweep = read_sweep(sweep_dir)
     frame = _frame(sweep)
     table, notes = render.grid_table(frame, sweep.keys, sweep.metric)
     save(grid_figure(frame, sweep.keys, sweep.metric), sweep_dir / "summary.png")
     image = (sweep_dir / "summary.png").read_bytes()
-    write_atomically(sweep_dir / "summary.csv", frame.to_csv(index=False).encode())
-    write_atomically(sweep_dir / "summary.md", render.markdown(sweep, table, notes).encode())
-    write_atomically(sweep_dir / "summary.html", render.html(sweep, table, notes, image).encode())
+    files.write(sweep_dir / "summary.csv", frame.to_csv(index=False).encode())
+    files.write(sweep_dir / "summary.md", render.markdown(sweep, table, notes).encode())
+    files.write(sweep_dir / "summary.html", render.html(sweep, table, notes, image).encode())
 
 
 def print_summary(sweep_dir: Path, console: Console) -> None:
@@ -52,7 +54,7 @@ def print_summary(sweep_dir: Path, console: Console) -> None:
 
 
 def print_run(run_dir: Path, console: Console) -> None:
-    """Print a row per phase, the final figures and where the files lie; of an unfinished run, why there is no result."""
+    """Print a row per phase, the final figures and where the files lie; without a result, the reason."""
     run = read_run(run_dir)
     if run.status == "not started":
         raise DataError(f"{run_dir / 'run.json'}: absent; give the folder of a run")
@@ -62,7 +64,8 @@ def print_run(run_dir: Path, console: Console) -> None:
         final = run.result["final"]
         _print_table(run.name, render.phase_table(run.result), console)
         _print_line(
-            f"final: test {run.metric} {render.percent(final.get('test'))} %, sparsity {render.percent(final['sparsity'])} %,"
+            f"final: test {run.metric} {render.percent(final.get('test'))} %,"
+            f" sparsity {render.percent(final['sparsity'])} %,"
             f" theoretical speed-up {render.number(final['theoretical_speedup'])}",
             console,
         )
@@ -84,8 +87,8 @@ def _print_line(line: str, console: Console) -> None:
 def _frame(sweep: Sweep) -> pd.DataFrame:
     cells: dict[str, list[Run]] = {}
     for run in sweep.runs:
-        if run.facts:  # a job that never started has no swept values; it is listed among the problems
-            cells.setdefault(json.dumps([run.facts["swept"].get(key) for key in sweep.keys]), []).append(run)
+        if run.swept is not None:  # without its values, a run is only listed among the problems
+            cells.setdefault(json.dumps([run.swept.get(key) for key in sweep.keys]), []).append(run)
     values = [json.loads(cell) for cell in cells]
     rows = [_row(runs) for runs in cells.values()]
     swept = {

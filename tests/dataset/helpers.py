@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +54,18 @@ def encoded(image: np.ndarray) -> bytes:
 
 
 def write_batches(root: Path, train: np.ndarray, test: np.ndarray) -> None:
-    """CIFAR-10's own layout; image i of a part has label i mod 3. Training images are shared out over five files."""
+    """CIFAR-10's own layout: label i mod 3 for image i of a part, training images in five files."""
     folder = root / "cifar-10-batches-py"
     folder.mkdir(parents=True)
-    parts = {f"data_batch_{k + 1}": np.array_split(np.arange(len(train)), 5)[k] for k in range(5)}
-    for name, images, index in [(n, train, i) for n, i in parts.items()] + [
-        ("test_batch", test, np.arange(len(test)))
-    ]:
+    shares = np.array_split(np.arange(len(train)), 5)
+    parts = [(f"data_batch_{k}", train, share) for k, share in enumerate(shares, start=1)]
+    for name, images, index in [*parts, ("test_batch", test, np.arange(len(test)))]:
         batch = {"data": images[index].reshape(len(index), -1), "labels": [int(i) % 3 for i in index]}
         (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
 
 
 def write_parquet(
-    file: Path, images: list[bytes | None], labels: list[int | None], label: str = "label"
+    file: Path, images: Sequence[bytes | None], labels: Sequence[int | None], label: str = "label"
 ) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     column = pa.array(

@@ -14,7 +14,7 @@ from tests.dataset.helpers import CPU, make
 
 
 def numbered(count: int, **changes: object) -> Data:
-    """Training image i is all i, in an image of 1x2x2, and has label i; mean 0 and std 1/255 leave pixels as they are."""
+    """Training image i is 2x2 pixels of i with label i; mean 0 and std 1/255 leave pixels as they are."""
 
     def split(first: int, n: int) -> Split:
         labels = torch.arange(first, first + n)

@@ -23,8 +23,10 @@ def make_run(
     num_layers: int = 3,
     **changes: Any,
 ) -> Path:
-    """A run folder: 4 dense epochs and 2 per cycle, of 10 steps each. ``changes`` overwrite keys of result["final"],
-    of result["budget"] or of the last cycle's pruning, whichever has the key. ``status``: finished | failed | running."""
+    """A run folder: 4 dense epochs and 2 per cycle, of 10 steps each. ``status``: finished, failed, running.
+
+    ``changes`` overwrite a key of the result, in "final", "budget", the last "pruning" or at the top.
+    """
     folder.mkdir(parents=True)
     config = {
         "seed": 0,
@@ -113,7 +115,7 @@ def _history(cycles: int, test: float, num_layers: int) -> tuple[list[dict[str, 
             )
         for epoch in range(1, epochs + 1):
             for inner in range(EPOCH):
-                steps.append(step + inner)
+                steps.append(step + inner + 1)
                 rates.append(0.1 * (1 - ((epoch - 1) * EPOCH + inner) / (epochs * EPOCH)))
             step += EPOCH
             level = test - 0.2 / (epoch + 1)

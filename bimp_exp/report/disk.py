@@ -1,10 +1,8 @@
-"""What a run or a sweep left on disk, read as it stands: the files are the truth, tables, plots and MLflow their copies."""
+"""What a run or a sweep left on disk, read as it stands; tables, plots and MLflow only copy it."""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +12,25 @@ from bimp_exp.errors import DataError
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run's folder. ``facts`` is run.json, empty where the job ended before it was written."""
+    """One run's folder. ``facts`` is run.json, empty where the job has not come so far.
+
+    ``cell`` is what its sweep knew of it beforehand: "name" and "swept"; empty without a sweep.
+    """
 
     folder: Path
+    cell: dict[str, Any]
     facts: dict[str, Any]
     result: dict[str, Any] | None
     failure: str | None
 
     @property
     def name(self) -> str:
-        return str(self.facts.get("name", self.folder.name))
+        return str((self.facts or self.cell).get("name", self.folder.name))
+
+    @property
+    def swept(self) -> dict[str, Any] | None:
+        """The swept keys with this run's values; None where nobody has written them down."""
+        return (self.facts or self.cell).get("swept")
 
     @property
     def metric(self) -> str:
@@ -68,12 +75,13 @@ class Sweep:
         ]
 
 
-def read_run(folder: Path) -> Run:
-    """The run in ``folder``; a file that is not there yet is no error, one that is not JSON is a DataError."""
+def read_run(folder: Path, cell: dict[str, Any] | None = None) -> Run:
+    """The run in ``folder``; a file may be absent yet, but one that is not JSON is a DataError."""
     failed = _read_json(folder / "failed.json")
     failure = None if failed is None else " ".join(str(failed["error"]).split())
     return Run(
         folder=folder,
+        cell=cell or {},
         facts=_read_json(folder / "run.json") or {},
         result=_read_json(folder / "result.json"),
         failure=failure,
@@ -100,7 +108,7 @@ def read_sweep(folder: Path) -> Sweep:
         name=facts["name"],
         command=facts["command"],
         swept=facts["swept"],
-        runs=[read_run(folder / name) for name in facts["runs"]],
+        runs=[read_run(folder / name, facts.get("cells", {}).get(name)) for name in facts["runs"]],
     )
 
 
@@ -113,22 +121,6 @@ def read_lines(folder: Path) -> list[str]:
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The points of metrics.jsonl in the order in which they were written."""
     return [_parse(folder / "metrics.jsonl", line) for line in read_lines(folder)]
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` so that ``path`` is at every moment absent, the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), 0o644)  # mkstemp's 0600 would hide reports from colleagues
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

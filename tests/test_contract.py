@@ -1,0 +1,139 @@
+"""What must hold for every option of every config group, found by looking into conf/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from bimp_exp import cli, config, grid, plan
+from tests import toys
+from tests.conftest import ROOT
+
+CONF = ROOT / "conf"
+GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
+OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+BUDGETS = [path.stem for path in sorted((CONF / "budget").glob("*.yaml"))]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hydra() -> Iterator[None]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+    GlobalHydra.instance().clear()
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    """The resolved configuration of a command line."""
+    return cli.resolve(grid.without_hydra(compose("config", overrides=list(overrides), return_hydra_config=True)))
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_checks_plans_and_instantiates(group: str, option: str) -> None:
+    extra = ["budget=dense"] if (group, option) == ("method", "dense") else []
+    extra += ["method=dense"] if (group, option) == ("budget", "dense") else []
+    cfg = composed(f"{group}={option}", *extra)
+    assert plan.from_config(cfg).num_steps > 0
+    instantiate(cfg[group], _convert_="all")
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_yaml_gives_every_parameter_a_value(group: str, option: str) -> None:
+    """Else the value would have to come from a default in Python, where nobody looks for it."""
+    values = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{option}.yaml"), resolve=False)
+    assert isinstance(values, dict)
+    given = values.keys() - config.INSTRUCTIONS - {"defaults"}
+    asked = config.parameters(values["_target_"]).keys()
+    later = {"image_shape", "num_classes"} if group == "model" else set()
+    assert asked - given == later
+    assert given <= asked
+
+
+def test_the_top_config_sets_every_field_of_an_experiment() -> None:
+    given = composed().keys() - config.INSTRUCTIONS
+    assert given == config.parameters(config.RUN).keys()
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_group_has_one_home(group: str) -> None:
+    package = ROOT / "bimp_exp"
+    homes = [home for home in (package / f"{group}.py", package / group / "__init__.py") if home.exists()]
+    assert len(homes) == 1
+    for path in (CONF / group).glob("*.yaml"):
+        assert yaml.safe_load(path.read_text())["_target_"].startswith(f"bimp_exp.{group}.")
+
+
+@pytest.mark.parametrize("group", ["schedule", "selector", "method"])
+def test_adding_one_is_one_file_and_one_yaml_of_the_same_stem(group: str) -> None:
+    modules = {path.stem.rstrip("_") for path in (ROOT / "bimp_exp" / group).glob("[!_]*.py")} - {"base"}
+    assert modules == {path.stem for path in (CONF / group).glob("*.yaml")}
+
+
+@pytest.mark.parametrize("model", [option for group, option in OPTIONS if group == "model"])
+def test_every_model_trains_two_steps(model: str) -> None:
+    cfg = composed(f"model={model}")
+    shape = [3, 32, 32] if model in ("vgg16", "wrn28_10") else [1, 8, 8]
+    network = instantiate(cfg["model"])(image_shape=shape, num_classes=10)
+    before = [p.clone() for p in network.parameters()]
+    optimizer = instantiate(cfg["optim"]).build(network.parameters())
+    for group in optimizer.param_groups:
+        group["lr"] = 0.01
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2):
+        x, y = torch.randn(2, *shape, generator=generator), torch.tensor([0, 1])
+        loss = torch.nn.functional.cross_entropy(network(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.isfinite()
+    assert all(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("method", [option for group, option in OPTIONS if group == "method"])
+def test_the_hooks_of_every_method_are_idempotent_in_a_step(method: str) -> None:
+    made = instantiate(composed(f"method={method}", "budget=dense")["method"])
+    model = toys.linear()
+    made.attach(model, 3)
+    toys.train(model, toys.data(8), steps=2, method=made)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    made.on_step(1, toys.SGD(momentum=0.0, weight_decay=0.0, batch_size=8).build(model.parameters()))
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+    made.detach(model)
+    assert model.state_dict().keys() == toys.linear().state_dict().keys()
+
+
+SWEEPS = {"schedules": 54, "cifar10_schedules": 24}  # runs of each file in sweeps/
+
+
+def test_every_sweep_has_its_number_of_runs_and_each_run_a_plan() -> None:
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    files = {path.stem: path for path in Path(ROOT / "sweeps").glob("*.yaml")}
+    assert files.keys() == SWEEPS.keys()
+    for name, path in files.items():
+        text = yaml.safe_load(path.read_text())
+        assert text["hydra"]["mode"] == "MULTIRUN"
+        params = text["hydra"]["sweeper"]["params"]
+        overrides = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
+        (runs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+        assert len(runs) == SWEEPS[name]
+        fixed = OmegaConf.create({key: value for key, value in text.items() if key not in ("hydra", "defaults")})
+        options = [
+            f"{key.removeprefix('override /')}={value}"
+            for entry in text.get("defaults", [])
+            if isinstance(entry, dict)
+            for key, value in entry.items()
+        ]
+        for run in runs:
+            cfg = compose("config", overrides=[*options, *run], return_hydra_config=True)
+            merged = OmegaConf.merge(grid.without_hydra(cfg), fixed)
+            assert plan.from_config(cli.resolve(merged)).num_steps > 0  # type: ignore[arg-type]

@@ -1,0 +1,89 @@
+"""What a pruning does to a network and what the retraining schedule is told of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bimp_exp import prune
+from bimp_exp.budget import IMP
+from bimp_exp.schedule.base import PruneReport
+from bimp_exp.selector.base import Cut
+from bimp_exp.selector.global_ import Global
+from tests.conftest import golden
+from tests.test_schedules import schedule
+
+
+@pytest.mark.parametrize("case", golden("allr_factors", kind="allr_factor"))
+def test_golden_allr(case: dict[str, Any]) -> None:
+    inputs, expected = case["inputs"], case["expected"]
+    weights = {name: torch.tensor(w, dtype=torch.float64) for name, w in inputs["prunable"].items()}
+    others = [torch.tensor(w, dtype=torch.float64) for w in inputs["not_prunable"].values()]
+    fraction = inputs["fraction_of_remaining_pruned"]
+    num_pruned = round(fraction * sum(w.numel() for w in weights.values()))
+    masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
+    masks = Global()(weights, masks, Cut(fraction=fraction, num_pruned=num_pruned))
+    report = PruneReport(
+        fraction=fraction,
+        removed_norm=prune.norm(w[~masks[name]] for name, w in weights.items()),
+        norm_all=prune.norm([*weights.values(), *others]),
+        norm_prunable=prune.norm(weights.values()),
+        length_ratio=inputs["retrain_epochs"] / inputs["train_epochs"],
+        train_metric_dense=inputs["train_accuracy_dense"],
+        train_metric_pruned=inputs["train_accuracy_pruned"],
+    )
+    close = lambda value: pytest.approx(value, abs=1e-9)  # noqa: E731
+    assert num_pruned == expected["n_pruned"]
+    assert report.removed_norm == close(expected["norm_of_removed"])
+    assert report.d1("all") == close(expected["d1_norm_over_all_weights_and_biases"])
+    assert report.d1("prunable") == close(expected["d1_norm_over_prunable_only"])
+    assert report.d2 == close(expected["d2"])
+    for name, key in (
+        ("allr", "lr_init_ALLR"),
+        ("allr_d1", "lr_init_ALLRd1"),
+        ("allr_d2", "lr_init_ALLRd2"),
+        ("acc_allr", "lr_init_AccALLR"),
+        ("llr", "lr_init_LLR"),
+    ):
+        assert schedule(name).discount(report) * inputs["max_lr"] == close(expected[key])
+
+
+def test_the_norm_is_over_weights_and_biases_with_batch_norm() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(2.0)
+    assert prune.norm(prune.weights_and_biases(model)) == pytest.approx(40**0.5)  # (4 + 2 + 2 + 2) entries of 2
+    assert prune.norm(prune.prunable(model).values()) == pytest.approx(16**0.5)
+    assert prune.norm([]) == 0.0
+
+
+@pytest.mark.parametrize("case", golden("methods", kind="imp_toy"))
+def test_golden_imp_toy(case: dict[str, Any]) -> None:
+    inputs = case["inputs"]
+    model = nn.ModuleList([nn.Linear(3, 2, bias=False), nn.Linear(2, 1, bias=False)]).double()
+    weights = prune.prunable(model)
+    with torch.no_grad():
+        for weight, values in zip(weights.values(), inputs["layers"], strict=True):
+            weight.copy_(torch.tensor(values))
+    masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
+    phases = IMP(epochs=1, retrain_epochs=1, cycles=inputs["cycles"]).phases(inputs["target_sparsity"])[1:]
+    gone = 0
+    for phase, deltas, expected in zip(
+        phases, inputs["added_to_weights_during_retraining_of_cycle"], case["expected"]["cycles"], strict=True
+    ):
+        assert phase.fraction == pytest.approx(expected["fraction_of_remaining"])
+        gone = prune.num_pruned(phase, 8, gone, per_cycle=False)
+        masks = Global()(weights, masks, Cut(fraction=phase.fraction, num_pruned=gone))
+        prune.apply(weights, masks)
+        with torch.no_grad():
+            for weight, delta in zip(weights.values(), deltas, strict=True):
+                weight.add_(torch.tensor(delta))
+        prune.apply(weights, masks)
+        assert [m.flatten().int().tolist() for m in masks.values()] == expected["masks"]
+        assert sum(int((~m).sum()) for m in masks.values()) == expected["zeros"]
+        for weight, values in zip(weights.values(), expected["weights_after_retraining"], strict=True):
+            assert weight.flatten().tolist() == pytest.approx(values)
