@@ -18,7 +18,7 @@ def load(path: str, model: nn.Module) -> None:
         raise DataError(f"{key}: there is no such file")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError):
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError):
         raise DataError(f"{key}: not a file that torch.save wrote, or a damaged one") from None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise DataError(f"{key}: not a state_dict, a mapping of names to tensors")

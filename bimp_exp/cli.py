@@ -71,10 +71,9 @@ def _run(config: dict[str, Any], folder: Path, identity: dict[str, Any], console
     from bimp_exp.experiment import Experiment
     from bimp_exp.progress import Display
     from bimp_exp.record import Record
-    from bimp_exp.report.summary import print_run
 
     experiment: Experiment = instantiate(config, _convert_="all")
-    experiment.dataset.check_files()
+    experiment.check()
     record = Record(folder=folder, tracking=experiment.tracking)
     files.write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)).encode())
     started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -89,6 +88,8 @@ def _run(config: dict[str, Any], folder: Path, identity: dict[str, Any], console
         record.fail(error)
         raise
     display.close()
+    from bimp_exp.report.summary import print_run  # pandas would delay the first step
+
     print_run(folder, console)
     return float(result["final"]["test"])
 

@@ -69,6 +69,13 @@ class Experiment:
             loads_dense=self.dense_checkpoint is not None,
         )
 
+    def check(self) -> None:
+        """Raise UserError for all that can be known before data are read and files are written."""
+        self.plan()
+        self.dataset.check_files()
+        with torch.device("meta"):  # shapes only
+            self.model(image_shape=self.dataset.image_shape, num_classes=self.dataset.num_classes)
+
     def network(self) -> nn.Module:
         """The untrained network; its weights follow from the seed alone, so they are the same for all methods."""
         with torch.random.fork_rng():

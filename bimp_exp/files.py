@@ -42,7 +42,10 @@ def append_line(path: Path, value: dict[str, Any]) -> None:
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove ``folder`` if nothing is in it, then the folders above it that this empties."""
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-        remove_empty(folder.parent)
+    """Remove ``folder`` if nothing is in it, then those above it that this empties, below the current directory only."""
+    here, folder = Path.cwd(), folder.absolute()
+    for candidate in (folder, *folder.parents):
+        if here not in candidate.parents:
+            return
+        with contextlib.suppress(OSError):
+            candidate.rmdir()

@@ -89,9 +89,8 @@ class MLflow:
         tags["mlflow.source.git.commit"] = tags.get("bimp.git.commit", "")
         tags["bimp.error"] = (run.failure or "")[: flat.MAX_TEXT] if run.status == "failed" else ""
         if (folder.parent / "sweep.json").exists():
-            sweep = read_sweep(folder.parent)
-            with open_book(sweep.folder) as book:
-                parent = self._run(book, sweep.folder, params={}, start=_start(sweep.runs), lines=[])
+            with open_book(folder.parent) as book:
+                parent = self._run(book, folder.parent, params={}, start=_start([run]), lines=[])
                 tags["mlflow.parentRunId"] = parent.info.run_id
         with open_book(folder) as book:
             mirror = self._run(book, folder, params=flat.params(run), start=_start([run]), lines=lines)
@@ -119,11 +118,13 @@ class MLflow:
         client = self._connect()[0]
         mirror = self._find(book, folder)
         if mirror is None or _contradicts(mirror, params, lines):
-            old, mirror = mirror, self._create(folder, start)
-            if old is not None and old.info.run_id == book.get(
-                "run_id"
-            ):  # delete only what is surely this folder's
-                self._replace(old.info.run_id, mirror.info.run_id)
+            # By its tag alone it may be of another machine; it goes first, so that no cut leaves two.
+            old = mirror.info.run_id if mirror and mirror.info.run_id == book.get("run_id") else None
+            if old:
+                client.delete_run(old)
+            mirror = self._create(folder, start)
+            if old:
+                self._adopt_children(old, mirror.info.run_id)
         run_id = mirror.info.run_id
         if run_id != book.get("run_id"):
             book.update(run_id=run_id, attached={})
@@ -156,14 +157,11 @@ class MLflow:
         }
         return client.create_run(experiment_id, start_time=start, tags=tags, run_name=folder.name)
 
-    def _replace(self, old: str, new: str) -> None:
+    def _adopt_children(self, old: str, new: str) -> None:
         client, experiment_id = self._connect()
-        children = f"tags.`mlflow.parentRunId` = '{old}'"
-        for child in client.search_runs(
-            [experiment_id], children, max_results=50_000
-        ):  # MLflow's largest page
+        of_old = f"tags.`mlflow.parentRunId` = '{old}'"
+        for child in client.search_runs([experiment_id], of_old, max_results=50_000):  # the largest page
             client.set_tag(child.info.run_id, "mlflow.parentRunId", new)
-        client.delete_run(old)
 
     def _set_tags(self, mirror: Any, folder: Path, name: str, tags: dict[str, str]) -> None:
         """Set what differs; "" is for a tag that must not keep an old value."""

@@ -40,9 +40,7 @@ def connect(uri: str, database: Path | None, experiment: str) -> tuple[Any, str]
     database.parent.mkdir(parents=True, exist_ok=True)
     with _locked(database.with_name(f"{database.name}.lock")):
         with closing(sqlite3.connect(database, timeout=20)) as connection:
-            connection.execute(
-                "PRAGMA journal_mode=wal"
-            )  # stays in the file; readers no longer block a writer
+            connection.execute("PRAGMA journal_mode=wal")  # stays so; readers no longer block a writer
         return client, _experiment_id(client, experiment, (database.parent / "mlartifacts").as_uri())
 
 

@@ -64,10 +64,9 @@ def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> tuple[R
         "images/s": [number(value) for value in frame["images_per_second"]],
         "seconds": [number(value) for value in frame["seconds"]],
     }
-    fixed = [*keys, test]
-    equal = {
-        name: cells for name, cells in columns.items() if name not in fixed and _all_equal(cells, list(frame["n"]))
-    }
+    counts = list(frame["n"])
+    free = {name: cells for name, cells in columns.items() if name not in (*keys, test)}
+    equal = {name: cells for name, cells in free.items() if _all_equal(cells, counts)}
     if len(frame) < 2:
         equal = {name: cells for name, cells in equal.items() if not any(cells)}
     shown = {name: cells for name, cells in columns.items() if name not in equal}

@@ -119,10 +119,8 @@ def _history(cycles: int, test: float, num_layers: int) -> tuple[list[dict[str, 
                 rates.append(0.1 * (1 - ((epoch - 1) * EPOCH + inner) / (epochs * EPOCH)))
             step += EPOCH
             level = test - 0.2 / (epoch + 1)
-            record = {"step": step, "phase": name, "epoch": epoch, "train_accuracy": level + 0.03}
-            records.append(
-                {**record, "validation_accuracy": level, "sparsity": sparsity, "learning_rate": rates[-1]}
-            )
+            scores = {"train_accuracy": level + 0.03, "validation_accuracy": level}
+            records.append({"step": step, "phase": name, "epoch": epoch, "learning_rate": rates[-1]} | scores)
         records.append({"step": step, "phase": name, "test_accuracy": test})
         phases.append(
             {
