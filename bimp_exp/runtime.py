@@ -35,6 +35,7 @@ class Runtime:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         torch.use_deterministic_algorithms(self.deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # a check, not needed for equal bits, and slow
         torch.backends.cudnn.benchmark = not self.deterministic
         return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
 

@@ -198,7 +198,7 @@ WRONG = [
     (["dataset.subset=5000"], "dataset.subset=5000 must be at most dataset.num_train_images=1437"),
     (["dataset=cifar10"], "dataset.root=null must be a folder"),
     (["dataset=cifar10", "dataset.root=nowhere"], "dataset.root=nowhere: there is no such folder"),
-    (["model=vgg16"], "model=vgg16"),
+    (["model=vgg16"], "model: vgg16 needs images of at least 32x32 pixels, not 8x8"),
     (["model.depth=21"], "model.depth: 21 is not 6n+2"),
     (["dense_checkpoint=none.pt"], "dense_checkpoint=none.pt: there is no such file"),
     (["seed=${nothing}"], "nothing"),
