@@ -1,8 +1,8 @@
 """How many epochs a run has and how they are spent: BIMP is a budget, not an algorithm.
 
-T = ``epochs``, T_0 = ``dense_epochs``, T_rt = ``retrain_epochs`` (per cycle), J = ``cycles``, S = ``sparsity``. Every cycle
-removes the share p = 1 - (1 - S)^(1/J) of the weights that are left, so S_j = 1 - (1 - S)^(j/J) are gone after cycle j
-(paper, Section 2.1). Imports no PyTorch.
+T = ``epochs``, T_0 = ``dense_epochs``, T_rt = ``retrain_epochs`` (per cycle), J = ``cycles``, S = ``sparsity``. Every
+cycle removes the share p = 1 - (1 - S)^(1/J) of the weights that are left, so S_j = 1 - (1 - S)^(j/J) are gone after
+cycle j (paper, Section 2.1). Imports no PyTorch.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def split_epochs(epochs: int, cycles: int) -> list[int]:
 
 def fraction_per_cycle(sparsity: float, cycles: int) -> float:
     """p = 1 - (1 - S)^(1/J)."""
-    return 1 - (1 - sparsity) ** (1 / cycles)
+    return 1 - math.pow(1 - sparsity, 1 / cycles)
 
 
 def iterative(dense_epochs: int, retrain_epochs: list[int] | list[float], sparsity: float) -> list[Phase]:
     """Dense training, then one prune-retrain cycle for every entry of ``retrain_epochs``."""
     cycles = len(retrain_epochs)
     fraction = fraction_per_cycle(sparsity, cycles)
-    gone = [1 - (1 - sparsity) ** (j / cycles) for j in range(1, cycles)] + [sparsity]
+    gone = [1 - math.pow(1 - sparsity, j / cycles) for j in range(1, cycles)] + [sparsity]
     return [
         Phase(cycle=0, epochs=dense_epochs),
         *(
@@ -122,10 +122,10 @@ class BIMP(Budget):
 
 @dataclass(frozen=True, kw_only=True)
 class Renda(Budget):
-    """The expensive baseline: about ``fraction`` of the weights a cycle, each retrained for T epochs (Renda et al. 2020).
+    """The expensive baseline: about ``fraction`` of the weights a cycle, each as long as dense training (Renda et al. 2020).
 
-    ``cycles`` null takes the fewest cycles that remove at most ``fraction`` each; the last one hits the goal exactly. The
-    paper's own numbers are 10, 14 and 18 cycles for 90, 95 and 98 % (Section 3.3).
+    ``cycles`` null takes the fewest cycles that remove at most ``fraction`` each; the last one hits the goal exactly.
+    The paper's own numbers are 10, 14 and 18 cycles for 90, 95 and 98 % (Section 3.3).
     """
 
     fraction: Fraction

@@ -77,9 +77,7 @@ def _run(config: dict[str, Any], folder: Path, identity: dict[str, Any], console
     record = Record(folder=folder, tracking=experiment.tracking)
     files.write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)).encode())
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    files.write_json(
-        folder / "run.json", identity | {"started": started, "provenance": provenance.collect(config)}
-    )
+    files.write_json(folder / "run.json", identity | {"started": started, "provenance": provenance.collect(config)})
     display = Display(console, experiment.plan(), identity["name"])
     try:
         result = experiment.run(record, display)

@@ -97,9 +97,8 @@ def constant(target: str, name: str) -> Any:
     node, module = _definition(target)
     for definition in _ancestry(node, module):
         for statement in definition.body:
-            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-                if statement.target.id == name and statement.value is not None:
-                    return ast.literal_eval(statement.value)
+            if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == name and statement.value:
+                return ast.literal_eval(statement.value)
     raise ConfigError(f"{target} has no constant {name}")
 
 

@@ -35,6 +35,9 @@ from bimp_exp.types import Natural, Sparsity
 
 EVALUATION_BATCH = 500  # images; has no influence on any result beyond rounding
 LOGGED_PER_EPOCH = 10  # points of loss and learning rate
+IMAGES_PER_SECOND_INCLUDES = (
+    "batches, augmentation, forward, backward, optimiser, masks; not evaluation, logging, saving"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +101,7 @@ class _Run:
         model = experiment.network()
         if experiment.dense_checkpoint is not None:
             checkpoint.load(experiment.dense_checkpoint, model)
-        self.model = model.to(self.device, memory_format=experiment.runtime.memory_format)
+        self.model = model.to(self.device).to(memory_format=experiment.runtime.memory_format)
         self.data: Data = experiment.dataset.load(
             self.device,
             augment_validation=experiment.conventions.augment_validation,
@@ -137,7 +140,7 @@ class _Run:
                 "num_steps": self.plan.num_steps,
                 "num_images": sum(p["num_images"] for p in phases),
             },
-            "images_per_second_includes": "batches, augmentation, forward, backward, optimiser, masks; no evaluation or saving",
+            "images_per_second_includes": IMAGES_PER_SECOND_INCLUDES,
             "data_hash": self.data.fingerprint,
             "learning_rates": _sample(rates),
             "seconds": time.perf_counter() - self.started,
@@ -277,8 +280,12 @@ class _Run:
         """Sparsity, multiply-adds and theoretical speed-up of the network as it is."""
         c = self.x.conventions
         counts = metrics.layer_counts(self.model, every_weight=c.prune_every_weight)
-        layers = metrics.multiply_adds(self.model, self.x.dataset.image_shape, padding_blind=c.padding_blind_multiply_adds)
-        dense, sparse, speedup = metrics.theoretical_speedup(layers, counts, padding_blind=c.padding_blind_multiply_adds)
+        layers = metrics.multiply_adds(
+            self.model, self.x.dataset.image_shape, padding_blind=c.padding_blind_multiply_adds
+        )
+        dense, sparse, speedup = metrics.theoretical_speedup(
+            layers, counts, padding_blind=c.padding_blind_multiply_adds
+        )
         return {
             "sparsity": metrics.sparsity(counts),
             "sparsity_all_parameters": metrics.sparsity_all_parameters(self.model),

@@ -41,9 +41,7 @@ def check(cells: Sequence[Cell], configs: Sequence[DictConfig]) -> list[Plan]:
         except UserError as error:
             wrong.append(f"{cell.name}: {error}")
     if wrong:
-        raise ConfigError(
-            f"{len(wrong)} of {len(cells)} runs are impossible, nothing was started: {'; '.join(wrong)}"
-        )
+        raise ConfigError(f"{len(wrong)} of {len(cells)} runs are impossible, nothing was started: {'; '.join(wrong)}")
     return plans
 
 

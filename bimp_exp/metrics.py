@@ -59,9 +59,7 @@ def sparsity_all_parameters(model: nn.Module) -> float:
     return _ratio(sum(_num_zeros(parameters)), sum(p.numel() for p in parameters))
 
 
-def multiply_adds(
-    model: nn.Module, image_shape: Sequence[int], *, padding_blind: bool = False
-) -> dict[str, int]:
+def multiply_adds(model: nn.Module, image_shape: Sequence[int], *, padding_blind: bool = False) -> dict[str, int]:
     """Multiply-adds of one image (channels, height, width) for each prunable weight, by name; 0 if not used.
 
     Exact: size of the weight times the positions it is applied to, summed over all uses. ``padding_blind``

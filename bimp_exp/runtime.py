@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bimp_exp.errors import ConfigError
-from bimp_exp.types import Count, Literal
+from bimp_exp.types import Count
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,6 @@ class Runtime:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         torch.use_deterministic_algorithms(self.deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # a check, not needed for equal bits, and slow
         torch.backends.cudnn.benchmark = not self.deterministic
         return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
 

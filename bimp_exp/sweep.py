@@ -38,7 +38,9 @@ def cells(job_overrides: Sequence[Sequence[str]]) -> list[Cell]:
     """Name the runs of a grid by what differs between them."""
     parser = OverridesParser.create()
     parsed = [{o.key_or_group: o.value() for o in parser.parse_overrides(list(job))} for job in job_overrides]
-    keys = [key for key in dict.fromkeys(k for job in parsed for k in job) if len({str(j.get(key)) for j in parsed}) > 1]
+    keys = [
+        key for key in dict.fromkeys(k for job in parsed for k in job) if len({str(j.get(key)) for j in parsed}) > 1
+    ]
     short = Counter(key.rpartition(".")[2] for key in keys)
 
     def label(key: str, value: Any) -> str:
@@ -84,7 +86,7 @@ def identity(folder: Path, choices: dict[str, Any], config: dict[str, Any]) -> d
     if sweep.exists():
         cell = json.loads(sweep.read_text())["cells"].get(folder.name)
         if cell is not None:
-            return about | cell
+            return {**about, **cell}
     how = groups["budget"] if groups["method"] == "imp" else groups["method"]
     parts = [groups["dataset"], groups["model"], how, groups["schedule"], f"sparsity={config['sparsity']:g}"]
     return about | {"name": " ".join([*parts, f"seed={config['seed']}"]), "swept": {}}

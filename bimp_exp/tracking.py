@@ -168,9 +168,7 @@ class MLflow:
         from mlflow.entities import RunTag
 
         wanted = {**tags, "mlflow.runName": name, "bimp.run_dir": folder.as_uri()}
-        changed = [
-            RunTag(key, value) for key, value in wanted.items() if mirror.data.tags.get(key, "") != value
-        ]
+        changed = [RunTag(key, value) for key, value in wanted.items() if mirror.data.tags.get(key, "") != value]
         for first in range(0, len(changed), MAX_PARAMS):
             self._connect()[0].log_batch(mirror.info.run_id, tags=changed[first : first + MAX_PARAMS])
 
@@ -185,9 +183,7 @@ class MLflow:
         points = []
         for number, line in enumerate(lines[first:], first):
             record, stamp = json.loads(line), mirror.info.start_time + number
-            points += [
-                Metric(key, value, stamp, record["step"]) for key, value in flat.numbers(record).items()
-            ]
+            points += [Metric(key, value, stamp, record["step"]) for key, value in flat.numbers(record).items()]
         for at in range(0, len(points), MAX_METRICS):
             client.log_batch(run_id, metrics=points[at : at + MAX_METRICS])
         client.set_tag(run_id, "bimp.mirrored", str(len(lines)))

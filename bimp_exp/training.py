@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +45,7 @@ def fit(
     lr: Schedule,
     optimizer: torch.optim.Optimizer,
     method: Method,
-    masked: list[tuple[nn.Parameter, Tensor]],
+    masked: Sequence[tuple[nn.Parameter, Tensor]],
     runtime: Runtime,
     device: torch.device,
     batch_size: int,
@@ -58,8 +58,8 @@ def fit(
     progress: called with (steps done, images in the step, loss, rate) after every step. TrainingError when the loss is
     not finite, with the first such step and its rate.
     """
-    weights = [weight for weight, _ in masked]
-    keep = [mask.to(weight) for weight, mask in masked]
+    weights: list[Tensor] = [weight for weight, _ in masked]
+    keep = tuple(mask.to(weight) for weight, mask in masked)
     steps_per_epoch = -(-len(data.train) // batch_size)
     done = 0
     while done < lr.num_steps:
@@ -82,7 +82,7 @@ def fit(
                 outputs = model(images)
             loss = F.cross_entropy(outputs.float(), labels)
             optimizer.zero_grad(set_to_none=True)
-            (loss + method.penalty()).backward()
+            torch.autograd.backward(loss + method.penalty())
             method.on_gradients(done + i, optimizer)
             optimizer.step()
             if keep:

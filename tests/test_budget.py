@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ def pruned_per_cycle(num_weights: int, sparsity: float, cycles: int, *, per_cycl
     gone = [0]
     for phase in IMP(epochs=1, retrain_epochs=1, cycles=cycles).phases(sparsity)[1:]:
         gone.append(num_pruned(phase, num_weights, gone[-1], per_cycle=per_cycle))
-    return [b - a for a, b in zip(gone, gone[1:], strict=False)]
+    return [b - a for a, b in pairwise(gone)]
 
 
 @pytest.mark.parametrize("case", golden("imp_cycles", kind="imp_fractions"))

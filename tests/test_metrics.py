@@ -166,9 +166,7 @@ def test_maxvit_with_its_layer_norms_tokens_and_groups() -> None:
     assert len(prunable(model)) == 151
     literal = prunable(model, every_weight=True)
     assert len(literal) == 196
-    assert (
-        sum(w.numel() for w in literal.values()) - sum(w.numel() for w in prunable(model).values()) == 11_264
-    )
+    assert sum(w.numel() for w in literal.values()) - sum(w.numel() for w in prunable(model).values()) == 11_264
     assert sum(multiply_adds(model, (3, 224, 224)).values()) == 5_381_025_792
     blind = multiply_adds(model, (3, 224, 224), padding_blind=True)
     assert sum(blind.values()) / 1e9 == pytest.approx(22.3, abs=0.05)  # methods.md 5.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -78,7 +79,7 @@ def test_sparsity_is_exact_nested_and_reported(finished: Path) -> None:
 
 def test_each_pruning_compares_with_the_model_just_before(finished: Path) -> None:
     phases = load(finished / "result.json")["phases"]
-    for before, phase in zip(phases, phases[1:], strict=False):
+    for before, phase in itertools.pairwise(phases):
         pruning = phase["pruning"]
         assert pruning["before"] == before["metrics"]
         stability = 1 - (pruning["before"]["test"] - pruning["right_after"]["test"]) / pruning["before"]["test"]
@@ -142,7 +143,12 @@ def test_a_grid_ends_with_its_table_and_each_run_equals_the_run_alone(finished: 
         "allr,seed=0", "allr,seed=1", "clr,seed=0", "clr,seed=1"
     }  # fmt: skip
     assert numbers(folder / "allr,seed=0") == numbers(finished)
-    assert {p.name for p in folder.iterdir() if p.is_file()} >= {"sweep.json", "summary.csv", "summary.html", "summary.png"}
+    assert {p.name for p in folder.iterdir() if p.is_file()} >= {
+        "sweep.json",
+        "summary.csv",
+        "summary.html",
+        "summary.png",
+    }
     rows = (folder / "summary.csv").read_text().splitlines()
     assert len(rows) == 3  # a header and two schedules, each the mean over two seeds
     assert "clr" in done.stdout.splitlines()[-2] or "clr" in done.stdout.splitlines()[-3]
@@ -253,7 +259,9 @@ def test_a_full_disk_is_one_line_and_no_half_result(tmp_path: Path) -> None:
         pytest.skip("a small file system cannot be mounted here")
     try:
         done = run(tmp_path, *SHORT, "hydra.run.dir=small/out", expect=2)  # model.pt has 1.1 MB
-        assert done.stderr.strip().splitlines() == [f"error: cannot write {small}/out/model.pt: No space left on device"]
+        assert done.stderr.strip().splitlines() == [
+            f"error: cannot write {small}/out/model.pt: No space left on device"
+        ]
         assert not list(small.rglob("result.json"))
         assert not list(small.rglob("*.tmp"))
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ def test_golden_retraining(case: dict[str, Any], paper: bool) -> None:
     expected = case["expected"]
     key = "bimp_code_lr_per_iteration" if paper and "bimp_code_lr_per_iteration" in expected else "lr_per_iteration"
     name = retrain["schedule"]
-    changes = {new: retrain[old] for old, new in (("initial_lr", "initial"), ("warmup_fraction", "warmup")) if old in retrain}
+    changes = {
+        new: retrain[old] for old, new in (("initial_lr", "initial"), ("warmup_fraction", "warmup")) if old in retrain
+    }
     made = schedule(NAMES.get(name, name.lower()), paper, **changes)
     d1 = retrain.get("d1", 0.0)
     ratio = retrain["epochs"] / spec["epochs"]
@@ -186,7 +189,7 @@ def test_original_schedules_warm_up_linearly_and_never_rise_after(
     assert found[: warmup * 5] == pytest.approx([initial * i / (warmup * 5) for i in range(warmup * 5)])
     after = found[warmup * 5 :]
     assert after[0] == pytest.approx(initial)
-    assert all(a >= b >= 0 for a, b in zip(after, after[1:], strict=False))
+    assert all(a >= b >= 0 for a, b in itertools.pairwise(after))
 
 
 def test_a_warmup_as_long_as_training_is_refused() -> None:

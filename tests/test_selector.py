@@ -18,7 +18,9 @@ from tests.conftest import golden
 
 def fixed_model(name: str) -> dict[str, Tensor]:
     """Weights of a golden model."""
-    case = next(p.values[0] for p in golden("selectors", kind="selector_model") if p.values[0]["id"] == f"open.{name}.model")
+    case = next(
+        p.values[0] for p in golden("selectors", kind="selector_model") if p.values[0]["id"] == f"open.{name}.model"
+    )
     return {
         layer["name"]: torch.tensor(layer["weight"], dtype=torch.float64).view(layer["shape"])
         for layer in case["inputs"]["layers"]

@@ -86,9 +86,7 @@ def test_more_points_than_fit_in_a_batch(mirror: MLflow, tmp_path: Path) -> None
 
 def test_what_is_no_finite_number_is_left_out(mirror: MLflow, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r", theoretical_speedup="inf")
-    (folder / "metrics.jsonl").write_text(
-        '{"step": 1, "phase": "dense", "a": null, "b": "inf", "c": NaN, "d": 2}\n'
-    )
+    (folder / "metrics.jsonl").write_text('{"step": 1, "phase": "dense", "a": null, "b": "inf", "c": NaN, "d": 2}\n')
     mirror.sync(folder)
     run = only(mirror)
     assert run.data.metrics["d"] == 2
@@ -244,10 +242,7 @@ def test_status_follows_the_files(mirror: MLflow, tmp_path: Path) -> None:
 
 
 def test_children_of_a_sweep(mirror: MLflow, tmp_path: Path) -> None:
-    runs_of = [
-        ({"schedule": s, "seed": 0}, {"status": "running" if s == "clr" else "finished"})
-        for s in ("ft", "clr")
-    ]
+    runs_of = [({"schedule": s, "seed": 0}, {"status": "running" if s == "clr" else "finished"}) for s in ("ft", "clr")]
     sweep = make_sweep(tmp_path / "table", runs_of)
     folders = [sweep / "schedule=ft seed=0", sweep / "schedule=clr seed=0"]
     mirror.sync(folders[0])  # a child may come before its parent was asked for
@@ -305,9 +300,7 @@ def test_many_processes_make_a_database_at_once(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path / "s", [({"seed": seed}, {"test": 0.1 * seed}) for seed in range(8)])
     uri = f"sqlite:///{tmp_path}/new/mlflow.db"
     folders = [str(sweep / f"seed={seed}") for seed in range(8)]
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS, uri, *folders], cwd=ROOT, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", FORKS, uri, *folders], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("", "")  # neither warnings nor MLflow's own log
     mirror = MLflow(uri=uri, experiment="e")
     named = {run.info.run_name: run for run in runs(mirror)}
@@ -352,9 +345,7 @@ def test_illegal_uri(uri: str) -> None:
         MLflow(uri=uri, experiment="e")
 
 
-def test_relative_database_starts_at_the_current_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_relative_database_starts_at_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     mirror = MLflow(uri="sqlite:///results/mlflow.db", experiment="e")
     monkeypatch.chdir("/")

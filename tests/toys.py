@@ -26,7 +26,9 @@ def data(num_train: int = 20, *, side: int = 2, num_classes: int = 2, augment: b
     def split(n: int) -> Split:
         labels = torch.arange(n) % num_classes
         noise = torch.randint(0, 60, (n, 1, side, side), generator=generator)
-        return Split(images=(noise + labels.view(-1, 1, 1, 1) * 180 // (num_classes - 1)).to(torch.uint8), labels=labels)
+        return Split(
+            images=(noise + labels.view(-1, 1, 1, 1) * 180 // (num_classes - 1)).to(torch.uint8), labels=labels
+        )
 
     return Data(
         train=split(num_train), validation=split(8), test=split(12), num_classes=num_classes, fingerprint="toy",
@@ -52,7 +54,9 @@ def convolutional() -> nn.Module:
 
 def train(model: nn.Module, images: Data, *, lr: Schedule | float = 0.1, steps: int = 4, **changes: Any) -> list[Epoch]:
     """fit() with batches of 8, plain SGD and no masks unless told otherwise."""
-    optimizer = changes.pop("optimizer", None) or SGD(momentum=0.0, weight_decay=0.0, batch_size=8).build(model.parameters())
+    optimizer = changes.pop("optimizer", None) or SGD(momentum=0.0, weight_decay=0.0, batch_size=8).build(
+        model.parameters()
+    )
     settings: dict[str, Any] = {
         "method": Dense(), "masked": [], "runtime": RUNTIME, "batch_size": 8, "seed": 0,
         "progress": lambda done, n, loss, rate: None,

@@ -70,15 +70,11 @@ class Dataset:
     def check(self) -> None:
         """Raise ConfigError for values that do not fit together; reads no data."""
         if len(self.image_shape) != 3:
-            raise ConfigError(
-                f"dataset.image_shape={list(self.image_shape)} must be [channels, height, width]"
-            )
+            raise ConfigError(f"dataset.image_shape={list(self.image_shape)} must be [channels, height, width]")
         channels, height, width = self.image_shape
         for key, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != channels:
-                raise ConfigError(
-                    f"dataset.{key} must have {channels} values, one per channel, not {len(values)}"
-                )
+                raise ConfigError(f"dataset.{key} must have {channels} values, one per channel, not {len(values)}")
         if self.crop_padding >= min(height, width):
             raise ConfigError(
                 f"dataset.crop_padding={self.crop_padding} must be less than {min(height, width)}, "
@@ -88,8 +84,7 @@ class Dataset:
             raise ConfigError(f"dataset.rotation={self.rotation} must be in [0, 180] degrees")
         if self.subset is not None and self.subset > self.num_train_images:
             raise ConfigError(
-                f"dataset.subset={self.subset} must be at most "
-                f"dataset.num_train_images={self.num_train_images}"
+                f"dataset.subset={self.subset} must be at most dataset.num_train_images={self.num_train_images}"
             )
         _ = self.num_fit_images
 
@@ -122,9 +117,7 @@ class Dataset:
         self.check_files()
         source = self.read()
         self._verify(source)
-        order = torch.randperm(
-            self.num_train_images, generator=torch.Generator().manual_seed(self.split_seed)
-        )
+        order = torch.randperm(self.num_train_images, generator=torch.Generator().manual_seed(self.split_seed))
         order = order[: self.subset]
         images, labels = torch.from_numpy(source.train.images), torch.from_numpy(source.train.labels)
 

@@ -125,9 +125,7 @@ def _open(folder: Path, part: str) -> Images:
     for kind in KINDS:
         file = folder / f"{part}_{kind}.npy"
         try:
-            arrays[kind] = np.load(
-                file, mmap_mode="c"
-            )  # never written to, but PyTorch wants a writable array
+            arrays[kind] = np.load(file, mmap_mode="c")  # never written to, but PyTorch wants a writable array
         except (OSError, ValueError, EOFError):
             raise DataError(f"{file}: damaged; delete {folder}, it will be made again") from None
     return Images(**arrays)

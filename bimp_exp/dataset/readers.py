@@ -131,9 +131,7 @@ def _rows(file: Path) -> Iterator[tuple[bytes | None, int | None]]:
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{file}: not a parquet file ({_words(error)})") from None
     image = [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
-    label = [
-        n for n in ("fine_label", "label") if n in schema.names and pa.types.is_integer(schema.field(n).type)
-    ]
+    label = [n for n in ("fine_label", "label") if n in schema.names and pa.types.is_integer(schema.field(n).type)]
     if not image or not label:
         raise DataError(
             f"{file}: needs a struct column with 'bytes' and an integer column 'fine_label' or 'label', "
@@ -160,9 +158,7 @@ def _decode(encoded: bytes, where: str, facts: Facts) -> NDArray[np.uint8]:
     except Exception as error:  # Pillow raises anything from OSError to SyntaxError
         raise DataError(f"{where}: not a readable image ({_words(error)})") from None
     if pixels is None:
-        raise DataError(
-            f"{where}: {size[0]} x {size[1]} pixels, but dataset.image_shape says {width} x {height}"
-        )
+        raise DataError(f"{where}: {size[0]} x {size[1]} pixels, but dataset.image_shape says {width} x {height}")
     return pixels.reshape(height, width, channels).transpose(2, 0, 1)
 
 

@@ -59,9 +59,7 @@ class Found:
         places = [p for part in PARTS for p in self.places[part]]
         if self.layout != "folders":
             return places
-        return [
-            file for place in places for kind in readers.classes(place) for file in readers.pictures(kind)
-        ]
+        return [file for place in places for kind in readers.classes(place) for file in readers.pictures(kind)]
 
     def signature(self) -> str:
         """Changes with the path, size or time of a file; spares reading the files at every start."""

@@ -31,9 +31,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        if (
-            self.num_new
-        ):  # as in the published code, half of the zero channels come before the others and half behind
+        if self.num_new:  # as in the published code, half of the zero channels come before the others and half behind
             half = self.num_new // 2
             x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, half, self.num_new - half))
         return F.relu(out + x)
@@ -45,9 +43,7 @@ class ResNetCifar(nn.Module):
     def __init__(self, depth: Count, *, image_shape: Sequence[int], num_classes: int) -> None:
         super().__init__()
         if depth < 8 or (depth - 2) % 6:
-            raise ConfigError(
-                f"model.depth: {depth} is not 6n+2 with n >= 1; legal are 8, 14, 20, 26, 32, ..."
-            )
+            raise ConfigError(f"model.depth: {depth} is not 6n+2 with n >= 1; legal are 8, 14, 20, 26, 32, ...")
         require_pixels(f"resnet{depth}", image_shape, smallest=4)  # two strides of 2
         self.conv = nn.Conv2d(image_shape[0], 16, 3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(16)

@@ -53,9 +53,7 @@ class WideResNet(nn.Module):
     ) -> None:
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
-            raise ConfigError(
-                f"model.depth: {depth} is not 6n+4 with n >= 1; legal are 10, 16, 22, 28, 34, ..."
-            )
+            raise ConfigError(f"model.depth: {depth} is not 6n+4 with n >= 1; legal are 10, 16, 22, 28, 34, ...")
         require_pixels(f"wrn{depth}_{widen_factor}", image_shape, smallest=4)  # two strides of 2
         self.conv = nn.Conv2d(image_shape[0], 16, 3, padding=1)
         blocks, num_in = [], 16

@@ -92,9 +92,7 @@ def read_finished(folder: Path) -> tuple[Run, dict[str, Any]]:
     """A finished run and its result; a DataError where it has none."""
     run = read_run(folder)
     if run.result is None:
-        raise DataError(
-            f"{folder / 'result.json'}: absent, this run is {run.status}; only a finished run has one"
-        )
+        raise DataError(f"{folder / 'result.json'}: absent, this run is {run.status}; only a finished run has one")
     return run, run.result
 
 
@@ -134,9 +132,7 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise DataError(
-            f"{path}: not JSON ({error}); restore the file, or delete its folder and run again"
-        ) from None
+        raise DataError(f"{path}: not JSON ({error}); restore the file, or delete its folder and run again") from None
     if not isinstance(value, dict):
         raise DataError(f"{path}: a JSON object is expected, found {text[:40]!r}")
     return value

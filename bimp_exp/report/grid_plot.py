@@ -46,9 +46,7 @@ def grid_figure(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure
         figure.suptitle(f"the first {len(shown)} of {len(panels)} panels", fontsize=10)
     if line:
         handles = {
-            label: handle
-            for a in grid.flat
-            for handle, label in zip(*a.get_legend_handles_labels(), strict=True)
+            label: handle for a in grid.flat for handle, label in zip(*a.get_legend_handles_labels(), strict=True)
         }
         drawn = {label.removeprefix(f"{line[0]}="): handles[label] for label in lines if label in handles}
         figure.legend(drawn.values(), drawn.keys(), title=line[0], loc="outside right upper", frameon=False)
@@ -127,9 +125,7 @@ def _split(frame: pd.DataFrame, keys: Sequence[str]) -> dict[str, pd.DataFrame]:
 
 def _values(frame: pd.DataFrame, key: str) -> dict[str, int]:
     """Each distinct value (as JSON: lists are values too) -> its place in the frame's order."""
-    return {
-        value: place for place, value in enumerate(dict.fromkeys(json.dumps(value) for value in frame[key]))
-    }
+    return {value: place for place, value in enumerate(dict.fromkeys(json.dumps(value) for value in frame[key]))}
 
 
 def _is_numeric(frame: pd.DataFrame, key: str) -> bool:

@@ -15,9 +15,7 @@ def show(plan: Plan, console: Console) -> None:
         column.justify = "right"
     for planned in plan.phases:
         phase = planned.phase
-        cut = (
-            [f"{100 * phase.fraction:.2f} %", f"{100 * phase.sparsity:.2f} %"] if phase.cycle else ["", "0 %"]
-        )
+        cut = [f"{100 * phase.fraction:.2f} %", f"{100 * phase.sparsity:.2f} %"] if phase.cycle else ["", "0 %"]
         loaded = phase.cycle == 0 and plan.loads_dense
         row = [
             "from a file" if loaded else f"{phase.epochs:g}",
@@ -26,6 +24,4 @@ def show(plan: Plan, console: Console) -> None:
         ]
         table.add_row(phase.name, *row, *cut, "" if loaded else starts(planned))
     console.print(table)
-    console.print(
-        f"{total(plan)}; {plan.steps_per_epoch} steps of {plan.batch_size} images an epoch", highlight=False
-    )
+    console.print(f"{total(plan)}; {plan.steps_per_epoch} steps of {plan.batch_size} images an epoch", highlight=False)

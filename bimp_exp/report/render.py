@@ -16,9 +16,7 @@ from bimp_exp.report.disk import Sweep
 
 Rows = list[list[str]]  # the first row is the heading
 
-OFF_BUDGET = (
-    "off budget: epochs used/allowed where a run did not use exactly its budget; such rows do not compare."
-)
+OFF_BUDGET = "off budget: epochs used/allowed where a run did not use exactly its budget; such rows do not compare."
 STYLE = """body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
 table { border-collapse: collapse }
 th, td { padding: .3em .8em; text-align: right; border-bottom: 1px solid #ddd }
@@ -46,9 +44,7 @@ def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> tuple[R
         percent(mean) + (f" ± {percent(std)}" if percent(std) else "")
         for mean, std in zip(frame["test_mean"], frame["test_std"], strict=True)
     ]
-    others = [
-        [part for part in status.split(", ") if not part.endswith(" finished")] for status in frame["status"]
-    ]
+    others = [[part for part in status.split(", ") if not part.endswith(" finished")] for status in frame["status"]]
     test = f"test {metric} [%]"
     columns: dict[str, list[str]] = {
         **{key: [str(value) for value in frame[key]] for key in keys},
@@ -140,9 +136,7 @@ def html(sweep: Sweep, table: Rows, notes: Sequence[str], image: bytes) -> str:
 def rich_table(title: str, table: Rows) -> Table:
     """The rows for the terminal; headings are broken at each word, which keeps the columns narrow."""
     head, *body = table
-    shown = Table(
-        title=escape_markup(title), title_justify="left", box=None, pad_edge=False, header_style="bold"
-    )
+    shown = Table(title=escape_markup(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
     for position, name in enumerate(head):
         words = escape_markup(name.replace(".", ". ")).split()
         shown.add_column(

@@ -63,17 +63,13 @@ def accuracy_figure(records: Sequence[Record], result: Record, metric: str) -> F
             points = _series(records, f"{split}_{metric}", phase["name"])
             if points:
                 marker = "." if len(points) < 3 else ""
-                axes.plot(
-                    list(points), list(points.values()), color=COLOURS[number], label=label, marker=marker
-                )
+                axes.plot(list(points), list(points.values()), color=COLOURS[number], label=label, marker=marker)
                 label = None
     ends = [(phase["first_step"] + phase["num_steps"], phase["metrics"].get("test")) for phase in phases]
     pruned = [phase for phase in phases if phase["pruning"]]
     after = [(phase["first_step"], phase["pruning"]["right_after"].get("test")) for phase in pruned]
     _points(axes, ends, label="test, end of a phase", marker="o", color=COLOURS[2])
-    _points(
-        axes, after, label="test, right after pruning", marker="v", color=COLOURS[2], markerfacecolor="white"
-    )
+    _points(axes, after, label="test, right after pruning", marker="v", color=COLOURS[2], markerfacecolor="white")
     _mark(
         axes,
         [(phase["first_step"], f"{100 * phase['pruning']['sparsity']:.4g} % sparse") for phase in pruned],
@@ -101,9 +97,7 @@ def layers_figure(result: Record) -> Figure:
         text = f"{percent:.2f} % of {layer['num_weights']:,}"
         axes.annotate(text, (100, row), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7)
     axes.axvline(100 * final["sparsity"], color=COLOURS[1], linewidth=1.2)
-    axes.set_title(
-        f"sparsity of each layer; line: of all together, {100 * final['sparsity']:.2f} %", fontsize=10
-    )
+    axes.set_title(f"sparsity of each layer; line: of all together, {100 * final['sparsity']:.2f} %", fontsize=10)
     axes.set_xlim(0, 100)
     axes.set_xlabel("weights removed [%]")
     tidy(axes)

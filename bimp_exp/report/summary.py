@@ -91,9 +91,7 @@ def _frame(sweep: Sweep) -> pd.DataFrame:
             cells.setdefault(json.dumps([run.swept.get(key) for key in sweep.keys]), []).append(run)
     values = [json.loads(cell) for cell in cells]
     rows = [_row(runs) for runs in cells.values()]
-    swept = {
-        key: pd.Series([cell[place] for cell in values], dtype=object) for place, key in enumerate(sweep.keys)
-    }
+    swept = {key: pd.Series([cell[place] for cell in values], dtype=object) for place, key in enumerate(sweep.keys)}
     return pd.DataFrame({**swept, **{name: [row[name] for row in rows] for name in _row([])}})
 
 

@@ -6,9 +6,9 @@ d1 = ||W - W^p|| / (||W|| sqrt(s)) grows with the damage of pruning, d2 = T_rt /
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from bimp_exp.schedule.base import Discounted, PruneReport
-from bimp_exp.types import Literal
 
 
 @dataclass(frozen=True, kw_only=True)

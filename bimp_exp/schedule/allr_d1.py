@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from bimp_exp.schedule.base import Discounted, PruneReport
-from bimp_exp.types import Literal
 
 
 @dataclass(frozen=True, kw_only=True)

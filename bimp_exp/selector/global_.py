@@ -20,5 +20,5 @@ class Global:
         """See Selector. What is pruned already scores below every weight, so it stays pruned."""
         scores = [w.detach().abs().masked_fill(~masks[name], -1.0).flatten() for name, w in weights.items()]
         kept = ~smallest(torch.cat(scores), cut.num_pruned)
-        parts = kept.split([w.numel() for w in weights.values()])
+        parts = torch.split(kept, [w.numel() for w in weights.values()])
         return {name: part.view(w.shape) for (name, w), part in zip(weights.items(), parts, strict=True)}

@@ -77,9 +77,7 @@ def write_parquet(
 
 def write_parquets(root: Path, train: np.ndarray, test: np.ndarray) -> None:
     for name, images in (("train", train), ("test", test)):
-        write_parquet(
-            root / f"{name}.parquet", [encoded(i) for i in images], [i % 3 for i in range(len(images))]
-        )
+        write_parquet(root / f"{name}.parquet", [encoded(i) for i in images], [i % 3 for i in range(len(images))])
 
 
 def write_folders(root: Path, train: np.ndarray, test: np.ndarray) -> None:

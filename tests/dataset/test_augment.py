@@ -17,9 +17,7 @@ def fixed(top: int, left: int, flip: bool, degrees: float = 0.0) -> Draws:
     return Draws(torch.tensor([top]), torch.tensor([left]), torch.tensor([flip]), angle.cos(), angle.sin())
 
 
-def slowly(
-    image: torch.Tensor, padding: int, top: int, left: int, flip: bool, degrees: float
-) -> torch.Tensor:
+def slowly(image: torch.Tensor, padding: int, top: int, left: int, flip: bool, degrees: float) -> torch.Tensor:
     """One image [C, H, W], pixel by pixel: pad and crop, then flip, then rotate about the centre."""
     channels, height, width = image.shape
     canvas = torch.zeros(channels, height + 2 * padding, width + 2 * padding, dtype=torch.uint8)
@@ -68,9 +66,7 @@ def test_by_hand(draws: Draws, expected: list[list[int]]) -> None:
     st.booleans(),
     st.sampled_from([0, 15, 180]),
 )
-def test_equals_pixel_by_pixel(
-    channels: int, height: int, width: int, padding: int, flip: bool, rotation: int
-) -> None:
+def test_equals_pixel_by_pixel(channels: int, height: int, width: int, padding: int, flip: bool, rotation: int) -> None:
     generator = torch.Generator().manual_seed(padding * 100 + height * 10 + width)
     images = torch.randint(1, 256, (5, channels, height, width), dtype=torch.uint8, generator=generator)
     untouched = images.clone()
@@ -86,19 +82,13 @@ def test_equals_pixel_by_pixel(
 
 @pytest.mark.parametrize("degrees", [-14.0, -3.3, 7.1, 15.0])
 def test_rotates_as_torchvision(degrees: float) -> None:
-    image = torch.randint(
-        0, 256, (1, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    image = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     ours = augment(image, fixed(0, 0, False, degrees), Augmentation(crop_padding=0, flip=False, rotation=15))
-    assert (
-        ours == tv.rotate(image, degrees)
-    ).float().mean() > 0.999  # single precision there, ties may differ
+    assert (ours == tv.rotate(image, degrees)).float().mean() > 0.999  # single precision there, ties may differ
 
 
 def test_draws_cover_what_is_allowed() -> None:
-    draws = draw(
-        Augmentation(crop_padding=4, flip=True, rotation=15), 20_000, torch.Generator().manual_seed(0)
-    )
+    draws = draw(Augmentation(crop_padding=4, flip=True, rotation=15), 20_000, torch.Generator().manual_seed(0))
     assert sorted(set(draws.top.tolist())) == sorted(set(draws.left.tolist())) == list(range(9))
     assert not torch.equal(draws.top, draws.left)
     assert draws.flip.float().mean() == pytest.approx(0.5, abs=0.02)
@@ -110,12 +100,8 @@ def test_draws_cover_what_is_allowed() -> None:
 
 
 def test_switching_one_off_leaves_the_others() -> None:
-    everything = draw(
-        Augmentation(crop_padding=4, flip=True, rotation=15), 50, torch.Generator().manual_seed(0)
-    )
-    without_flip = draw(
-        Augmentation(crop_padding=4, flip=False, rotation=15), 50, torch.Generator().manual_seed(0)
-    )
+    everything = draw(Augmentation(crop_padding=4, flip=True, rotation=15), 50, torch.Generator().manual_seed(0))
+    without_flip = draw(Augmentation(crop_padding=4, flip=False, rotation=15), 50, torch.Generator().manual_seed(0))
     assert not without_flip.flip.any()
     assert torch.equal(everything.top, without_flip.top)
     assert torch.equal(everything.cos, without_flip.cos)

@@ -20,9 +20,7 @@ NAMES = sorted(path.stem for path in (ROOT / "conf" / "dataset").glob("*.yaml"))
 
 
 def synthetic(**changes: object) -> Dataset:
-    return make(
-        "synthetic", **({"num_train_images": 203, "num_test_images": 30, "image_shape": [3, 8, 8]} | changes)
-    )
+    return make("synthetic", **({"num_train_images": 203, "num_test_images": 30, "image_shape": [3, 8, 8]} | changes))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -45,9 +43,7 @@ def test_the_planner_need_not_load_pytorch(module: str) -> None:
 def test_split_is_that_of_random_split() -> None:
     dataset = synthetic()
     source, data = dataset.read(), dataset.load(CPU)
-    first, rest = random_split(
-        range(203), [182, 21], generator=torch.Generator().manual_seed(42)
-    )  # int(.9 * 203)
+    first, rest = random_split(range(203), [182, 21], generator=torch.Generator().manual_seed(42))  # int(.9 * 203)
     assert dataset.num_fit_images == len(data.train) == 182
     for split, index in ((data.train, list(first)), (data.validation, list(rest))):
         assert np.array_equal(split.images.numpy(), source.train.images[index])
@@ -64,10 +60,7 @@ def test_subset_is_the_start_of_the_same_permutation() -> None:
 
 def test_fingerprint_names_content_and_split_and_nothing_else() -> None:
     base = synthetic().load(CPU).fingerprint
-    assert (
-        synthetic(crop_padding=0, flip=False, mean=[0, 0, 0]).load(CPU, augment_validation=True).fingerprint
-        == base
-    )
+    assert synthetic(crop_padding=0, flip=False, mean=[0, 0, 0]).load(CPU, augment_validation=True).fingerprint == base
     changes = [{"subset": 203}, {"validation_fraction": 0.2}, {"split_seed": 1}, {"seed": 1}, {"noise": 0.1}]
     others = {synthetic(**change).load(CPU).fingerprint for change in changes}
     assert len(others | {base}) == 6

@@ -191,10 +191,7 @@ def test_a_full_disk_leaves_nothing_behind(root: Path) -> None:
 
 @pytest.mark.parametrize("locks", [True, False])
 def test_eight_processes_at_once(root: Path, locks: bool) -> None:
-    run = [
-        subprocess.Popen(reading(root, locks=locks), cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        for _ in range(8)
-    ]
+    run = [subprocess.Popen(reading(root, locks=locks), cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(8)]
     answers = [process.communicate()[0].split() for process in run]
     decodings = [int(count) for count, _ in answers]
     if locks:

@@ -18,9 +18,7 @@ def numbered(count: int, **changes: object) -> Data:
 
     def split(first: int, n: int) -> Split:
         labels = torch.arange(first, first + n)
-        return Split(
-            images=labels.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous(), labels=labels
-        )
+        return Split(images=labels.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous(), labels=labels)
 
     nothing = Augmentation(crop_padding=0, flip=False, rotation=0)
     data = Data(
@@ -68,9 +66,7 @@ def test_any_batch_at_any_time_has_the_same_bits() -> None:
 def test_the_global_generator_is_neither_read_nor_moved() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    data = make("synthetic", num_train_images=100, num_test_images=10, rotation=15).load(
-        CPU, augment_validation=True
-    )
+    data = make("synthetic", num_train_images=100, num_test_images=10, rotation=15).load(CPU, augment_validation=True)
     first = [x for x, _ in data.epoch(seed=0, epoch=0, batch_size=32)] + [
         x for x, _ in data.batches(data.validation, 4)
     ]
@@ -122,9 +118,7 @@ def test_augmented_validation_is_fixed_and_leaves_the_test_images_plain() -> Non
     first, second = (torch.cat([x for x, _ in data.batches(data.validation, size)]) for size in (2, 5))
     assert torch.equal(first, second)
     assert not torch.equal(first, data.validation.images.float())
-    torch.testing.assert_close(
-        torch.cat([x for x, _ in data.batches(data.test, 5)]), data.test.images.float()
-    )
+    torch.testing.assert_close(torch.cat([x for x, _ in data.batches(data.test, 5)]), data.test.images.float())
     other = replace(data, validation_seed=43)
     assert not torch.equal(first, torch.cat([x for x, _ in other.batches(data.validation, 5)]))
 

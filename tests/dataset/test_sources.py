@@ -38,9 +38,7 @@ def test_every_layout_gives_the_images_that_were_written(tmp_path: Path, write: 
     assert sorted(i.tobytes() for i in data.test.images.numpy()) == sorted(i.tobytes() for i in TEST)
 
 
-def test_real_torchvision_reads_what_we_call_its_layout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_real_torchvision_reads_what_we_call_its_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     helpers.write_batches(tmp_path / "root", TRAIN, TEST)
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "_check_integrity", lambda self: True)
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "_load_meta", lambda self: None)
@@ -100,10 +98,7 @@ def test_root_must_be_set() -> None:
     words = failure(ConfigError, make("cifar10").check_files)
     assert words.startswith("dataset.root=null must be a folder with one of cifar-10-batches-py/")
     assert "train,test}.parquet" in words
-    assert (
-        failure(ConfigError, lambda: make("cifar100", download=True).load(CPU)).count("cifar-100-python/")
-        == 1
-    )
+    assert failure(ConfigError, lambda: make("cifar100", download=True).load(CPU)).count("cifar-100-python/") == 1
 
 
 def test_files_are_looked_for_before_anything_is_read(tmp_path: Path) -> None:
@@ -171,19 +166,14 @@ def test_damaged_parquet(tmp_path: Path) -> None:
         return failure(DataError, small(root).read)
 
     zeros: list[int | None] = [0] * 20
-    assert words([*images[:7], b"no image", *images[8:]], zeros).startswith(
-        f"{file}: row 7: not a readable image"
-    )
+    assert words([*images[:7], b"no image", *images[8:]], zeros).startswith(f"{file}: row 7: not a readable image")
     cut = (images[7] or b"")[:2000]
     assert words([*images[:7], cut, *images[8:]], zeros).startswith(f"{file}: row 7: not a readable image")
     assert words([*images[:7], None, *images[8:]], zeros) == f"{file}: row 7: no image bytes"
     assert words(images, [*zeros[:19], None]) == f"{file}: row 19: no label"
     assert words(images, [*zeros[:19], -1]).startswith(f"{file}: row 19: label -1 is not in 0..2")
     wide = encoded(pixels(1, 0, (3, 32, 40))[0])
-    assert (
-        words([wide, *images[1:]], zeros)
-        == f"{file}: row 0: 40 x 32 pixels, but dataset.image_shape says 32 x 32"
-    )
+    assert words([wide, *images[1:]], zeros) == f"{file}: row 0: 40 x 32 pixels, but dataset.image_shape says 32 x 32"
     assert "needs a struct column with 'bytes'" in words(images, zeros, label="coarse_label")
     assert words([], []) == f"{file}: has no rows"
     file.write_bytes(b"PAR1")
@@ -217,9 +207,7 @@ def test_number_of_images_is_checked(tmp_path: Path) -> None:
     assert words == f"dataset.root={root}: 20 training images, but dataset.num_train_images=50000"
 
 
-def test_download_is_torchvisions_and_fails_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_download_is_torchvisions_and_fails_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "root"
 
     def no_network(self: Any, folder: Path, download: bool) -> None:
@@ -240,9 +228,7 @@ def test_download_is_torchvisions_and_fails_in_one_line(
     assert len(small(root, download=True).load(CPU).test) == 6  # what is there is not fetched again
 
 
-@pytest.mark.skipif(
-    not (SHARED / "data" / "cifar10").is_dir(), reason="the folder ../shared/data/cifar10 is absent"
-)
+@pytest.mark.skipif(not (SHARED / "data" / "cifar10").is_dir(), reason="the folder ../shared/data/cifar10 is absent")
 def test_the_real_cifar10(tmp_path: Path) -> None:
     dataset = make("cifar10", root=str(SHARED / "data" / "cifar10"), cache=str(tmp_path))
     source = dataset.read()

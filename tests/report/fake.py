@@ -110,9 +110,7 @@ def _history(cycles: int, test: float, num_layers: int) -> tuple[list[dict[str, 
                 "d": 0.3,
                 "layers": [],
             }
-            records.append(
-                {"step": step, "phase": name, "sparsity": sparsity, "pruned_test_accuracy": test - 0.4}
-            )
+            records.append({"step": step, "phase": name, "sparsity": sparsity, "pruned_test_accuracy": test - 0.4})
         for epoch in range(1, epochs + 1):
             for inner in range(EPOCH):
                 steps.append(step + inner + 1)

@@ -174,9 +174,7 @@ def test_print_run_says_why_there_is_no_result(tmp_path: Path) -> None:
 
 
 def test_a_sweep_that_knows_its_cells_counts_what_has_not_started(tmp_path: Path) -> None:
-    sweep = make_sweep(
-        tmp_path / "s", [({"schedule": "clr"}, {}), ({"schedule": "ft"}, {"status": "absent"})]
-    )
+    sweep = make_sweep(tmp_path / "s", [({"schedule": "clr"}, {}), ({"schedule": "ft"}, {"status": "absent"})])
     facts = json.loads((sweep / "sweep.json").read_text())
     assert list(summarise(sweep)["schedule"]) == ["clr"]
     facts["cells"] = {"schedule=ft": {"name": "ft", "swept": {"schedule": "ft"}}}
@@ -195,9 +193,7 @@ def test_nothing_started_yet_is_an_empty_table(tmp_path: Path) -> None:
     ("file", "content", "message"),
     [("sweep.json", None, "sweep.json: absent"), ("sweep.json", "{", "sweep.json: not JSON")],
 )
-def test_one_line_for_a_folder_that_is_no_sweep(
-    tmp_path: Path, file: str, content: str | None, message: str
-) -> None:
+def test_one_line_for_a_folder_that_is_no_sweep(tmp_path: Path, file: str, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / file).write_text(content)
     with pytest.raises(DataError, match=message) as error:
