@@ -6,12 +6,12 @@ importing it, so that a wrong value is refused before PyTorch is loaded. Imports
 
 from __future__ import annotations
 
-from typing import Annotated, Literal  # Literal: for hints evaluated here
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import FiniteFloat
 
-__all__ = ["Count", "Fraction", "Natural", "NonNegative", "Positive", "Share", "Sparsity"]
+__all__ = ["Count", "Fraction", "Literal", "Natural", "NonNegative", "Positive", "Share", "Sparsity"]
 
 Natural = Annotated[int, Ge(0), "a whole number of at least 0"]
 Count = Annotated[int, Ge(1), "a whole number of at least 1"]

@@ -1,0 +1,170 @@
+"""Whole runs in this process: a small residual network on few digits."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import instantiate
+from rich.console import Console
+
+from bimp_exp import cli, experiment, files, grid, optim
+from bimp_exp.progress import Display
+from bimp_exp.record import Record
+from bimp_exp.tracking import Nothing
+from tests.conftest import ROOT
+
+TINY = [
+    "dataset.subset=200", "model.depth=8", "optim.batch_size=32", "runtime.threads=1",
+    "budget.epochs=4", "budget.dense_epochs=2", "budget.cycles=2",
+]  # fmt: skip
+IMP = [*TINY[:4], "budget=imp", "budget.epochs=2", "budget.retrain_epochs=1", "budget.cycles=2"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hydra() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        yield
+    GlobalHydra.instance().clear()
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+def do(folder: Path, *overrides: str) -> Any:
+    """The result of a run, its lines of metrics.jsonl and its final state_dict."""
+    config = cli.resolve(grid.without_hydra(compose("config", overrides=list(overrides), return_hydra_config=True)))
+    made: experiment.Experiment = instantiate(config, _convert_="all")
+    files.write_json(folder / "run.json", {"name": "test", "choices": {}, "swept": {}, "metric": "accuracy"})
+    display = Display(Console(quiet=True), made.plan(), "test")
+    result = made.run(Record(folder=folder, tracking=Nothing()), display)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return result, lines, torch.load(folder / "model.pt", weights_only=True)
+
+
+def test_the_test_images_are_used_around_pruning_and_at_the_end_of_a_phase_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: Counter[str] = Counter()
+    evaluate = experiment._Run.evaluate
+    monkeypatch.setattr(
+        experiment._Run, "evaluate", lambda self, split, **how: used.update([split]) or evaluate(self, split, **how)
+    )
+    do(tmp_path, *TINY)
+    assert used == {"test": 3 + 2, "train": 3 + 2, "validation": 4 + 2}  # 3 phases, 2 prunings, 4 epochs
+
+
+def test_momentum_starts_anew_once_and_then_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[torch.optim.Optimizer] = []
+    build = optim.SGD.build
+    monkeypatch.setattr(optim.SGD, "build", lambda self, p: built.append(build(self, p)) or built[-1])
+    do(tmp_path, *TINY, "budget.epochs=6", "budget.cycles=4")
+    assert len(built) == 2  # dense training, then one for all cycles
+
+
+def test_all_schedules_share_the_dense_network_and_the_first_mask(tmp_path: Path) -> None:
+    runs = {name: do(tmp_path / name, *IMP, f"schedule={name}") for name in ("ft", "clr", "allr")}
+    dense = {name: [line for line in run[1] if line["phase"] == "dense"] for name, run in runs.items()}
+    for lines in dense.values():
+        for line in lines:
+            line.pop("images_per_second", None)
+    assert dense["ft"] == dense["clr"] == dense["allr"]
+    cuts = [run[0]["phases"][1]["pruning"] for run in runs.values()]
+    assert cuts[0]["layers"] == cuts[1]["layers"] == cuts[2]["layers"]
+    ends = [run[0]["phases"][1]["metrics"] for run in runs.values()]
+    assert ends[0] != ends[1]
+
+
+def test_schedules_run_at_their_rates(tmp_path: Path) -> None:
+    result = do(tmp_path, *IMP, "schedule=llr")[0]
+    assert result["phases"][1]["learning_rate"] == {"first": 0.1, "peak": 0.1, "last": pytest.approx(0.1 / 6)}  # 6 steps
+    result = do(tmp_path / "ft", *IMP, "schedule=ft")[0]
+    assert result["phases"][2]["learning_rate"]["peak"] == pytest.approx(0.001)  # 0.1, dropped at 45 and 90 %
+
+
+def test_acc_allr_is_driven_by_the_training_accuracy_of_the_dense_network(tmp_path: Path) -> None:
+    first, second = do(tmp_path, *IMP, "schedule=acc_allr", "budget.retrain_epochs=0.5")[0]["phases"][1:]
+    dense = first["pruning"]["before"]["train"]
+    for phase in (first, second):
+        drop = (dense - phase["pruning"]["right_after"]["train"]) / dense
+        assert phase["pruning"]["d"] == pytest.approx(max(min(max(drop, 0), 1), 0.25))
+
+
+def test_d1_is_the_norm_of_what_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    removed: list[tuple[float, float]] = []
+    apply = experiment.prune.apply
+
+    def spy(weights: Any, masks: Any) -> None:
+        before = sum(float(w.detach().double().square().sum()) for w in weights.values())
+        apply(weights, masks)
+        removed.append((before, before - sum(float(w.detach().double().square().sum()) for w in weights.values())))
+
+    monkeypatch.setattr(experiment.prune, "apply", spy)
+    result = do(tmp_path, *TINY)[0]
+    for phase, (before, gone) in zip(result["phases"][1:], removed, strict=True):
+        pruning = phase["pruning"]
+        assert pruning["d1_prunable"] == pytest.approx((gone / before / pruning["fraction"]) ** 0.5, rel=1e-6)
+        assert 0 < pruning["d1"] < pruning["d1_prunable"] < 1  # batch-norm makes the norm of all larger
+
+
+def test_pruning_touches_prunable_weights_only_and_masks_nest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    masks: list[dict[str, torch.Tensor]] = []
+    prune = experiment._Run.prune
+
+    def spy(self: Any, *arguments: Any) -> Any:
+        others = {n: p.clone() for n, p in self.model.state_dict().items() if n not in self.weights}
+        done = prune(self, *arguments)
+        masks.append({n: m.clone() for n, m in self.masks.items()})
+        assert all(torch.equal(others[n], self.model.state_dict()[n]) for n in others)
+        return done
+
+    monkeypatch.setattr(experiment._Run, "prune", spy)
+    state = do(tmp_path, *TINY)[2]
+    assert all(not (masks[1][n] & ~masks[0][n]).any() for n in masks[0])
+    assert all((state[n][~mask] == 0).all() for n, mask in masks[1].items())
+
+
+def test_no_retraining_and_no_pruning_are_legal(tmp_path: Path) -> None:
+    result = do(tmp_path / "a", *IMP, "budget.retrain_epochs=0")[0]
+    assert [p["num_steps"] for p in result["phases"]] == [12, 0, 0]
+    assert result["phases"][2]["metrics"] == result["phases"][2]["pruning"]["right_after"]
+    result, _, state = do(tmp_path / "b", *TINY, "sparsity=0")
+    assert result["final"]["sparsity"] == 0
+    assert result["phases"][1]["pruning"]["d1"] == 0
+
+
+def test_a_fraction_of_an_epoch(tmp_path: Path) -> None:
+    result, lines, _ = do(tmp_path, *IMP, "budget.retrain_epochs=1.5")
+    assert [p["num_steps"] for p in result["phases"]] == [12, 9, 9]  # 180 images in batches of 32: 6 steps an epoch
+    assert result["phases"][1]["num_images"] == 180 + 96
+    assert lines[-1]["step"] == 30
+
+
+def test_the_conventions_of_the_paper_change_what_they_say(tmp_path: Path) -> None:
+    clean = do(tmp_path / "clean", *TINY)[0]
+    paper = do(tmp_path / "paper", *TINY, "conventions=paper")[0]
+    first, second = (p["pruning"] for p in paper["phases"][1:])
+    dense = paper["phases"][0]["metrics"]["test"]
+    for pruning in (first, second):
+        assert pruning["pruning_stability"] == pytest.approx(1 - (dense - pruning["right_after"]["test"]) / dense)
+    assert paper["phases"][0]["metrics"]["test"] == clean["phases"][0]["metrics"]["test"]
+    assert first["right_after"] != clean["phases"][1]["pruning"]["right_after"]  # batch-norm was re-estimated
+    num = sum(layer["num_weights"] for layer in first["layers"])
+    assert first["num_pruned"] == round(first["fraction"] * num)
+    assert second["num_pruned"] == round(second["fraction"] * (num - first["num_pruned"]))
+
+
+@pytest.mark.parametrize("how", ["runtime.precision=bf16", "runtime.channels_last=false", "runtime.deterministic=false"])
+def test_other_ways_to_compute_come_out_alike(tmp_path: Path, how: str) -> None:
+    plain, other = do(tmp_path / "plain", *TINY)[0], do(tmp_path / "other", *TINY, how)[0]
+    assert other["final"]["sparsity"] == plain["final"]["sparsity"]
+    losses = [[line["train_loss"] for line in do(tmp_path / n, *TINY, h)[1] if "train_loss" in line] for n, h in
+              (("p", "seed=0"), ("o", how))]  # fmt: skip
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=0.02)  # the same start, up to rounding
