@@ -182,7 +182,7 @@ class _Run:
             self.record.point(
                 first + done,
                 name,
-                epoch=epoch.number,
+                epoch=(first + done) / self.plan.steps_per_epoch,
                 train_accuracy=epoch.accuracy,
                 validation_accuracy=validation.accuracy,
                 validation_loss=validation.loss,

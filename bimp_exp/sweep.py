@@ -66,12 +66,14 @@ def folder_name(name: str) -> str:
 
 def write(folder: Path, runs: Sequence[Cell]) -> None:
     """sweep.json in ``folder``: name, command, the swept keys, and the runs with their values."""
+    swept = list(dict.fromkeys(key for cell in runs for key in cell.swept))
+    title = " x ".join(swept) if folder.parent.name == "sweeps" else folder.parent.name
     files.write_json(
         folder / "sweep.json",
         {
-            "name": folder.name,
+            "name": f"{title} {folder.name}",
             "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "swept": list(dict.fromkeys(key for cell in runs for key in cell.swept)),
+            "swept": swept,
             "runs": [cell.folder for cell in runs],
             "cells": {cell.folder: {"name": cell.name, "swept": cell.swept} for cell in runs},
         },

@@ -19,6 +19,7 @@ ENVIRONMENT = {  # where the user has not set it: no telemetry, no prints, and n
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else the pages open on traces of language models
 NOISE = ["alembic", "mlflow.store.db.utils", "urllib3.connectionpool"]  # migrations, tracebacks, retries
 Book = dict[str, Any]  # mlflow.json: "run_id", and "attached": file name -> [size, time of change]
 
@@ -71,7 +72,7 @@ def _experiment_id(client: Any, name: str, artifacts: str | None) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            return str(client.create_experiment(name, artifact_location=artifacts))
+            return str(client.create_experiment(name, artifact_location=artifacts, tags=TAGS))
         except MlflowException:  # another client of the same server was first
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
