@@ -20,7 +20,7 @@ sweep: setup  ## a sweep of sweeps/ by name: make sweep NAME=schedules
 	$(BIN)/python run.py +sweeps=$(NAME) $(ARGS)
 
 test: setup  ## all tests
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .

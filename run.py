@@ -11,6 +11,7 @@ from bimp_exp import cli
 
 ROOT = Path(__file__).resolve().parent
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # else idle threads spin on, and two runs on the same cores crawl
 for file in sorted((ROOT / "sweeps").glob("*.yaml")):  # sweeps/NAME.yaml is run by +sweeps=NAME
     ConfigStore.instance().store(
         group="sweeps", name=file.stem, package="_global_", provider=str(file), node=OmegaConf.load(file)

@@ -110,7 +110,9 @@ class MLflow:
             mirror = self._run(book, folder, params=params, start=_start(sweep.runs), lines=[])
             table = folder / "summary.md"
             tags = {"bimp.command": sweep.command[: flat.MAX_TEXT]}
-            tags["mlflow.note.content"] = table.read_text()[:MAX_NOTE] if table.exists() else ""  # shown as the description
+            tags["mlflow.note.content"] = (
+                table.read_text()[:MAX_NOTE] if table.exists() else ""
+            )  # shown as the description
             self._set_tags(mirror, folder, sweep.name, tags)
             self._attach(book, mirror, [folder / "sweep.json", *sorted(folder.glob("summary.*"))])
             self._set_status(mirror, sweep.runs)
@@ -188,7 +190,9 @@ class MLflow:
         for number, line in enumerate(lines[first:], first):
             record, stamp = json.loads(line), mirror.info.start_time + number
             points += [Metric(key, value, stamp, record["step"]) for key, value in flat.numbers(record).items()]
-        points.sort(key=lambda point: point.key != "test_accuracy")  # the compare page opens on the first of all metrics
+        points.sort(
+            key=lambda point: point.key != "test_accuracy"
+        )  # the compare page opens on the first of all metrics
         for at in range(0, len(points), MAX_METRICS):
             client.log_batch(run_id, metrics=points[at : at + MAX_METRICS])
         client.set_tag(run_id, "bimp.mirrored", str(len(lines)))

@@ -84,7 +84,11 @@ def test_all_schedules_share_the_dense_network_and_the_first_mask(tmp_path: Path
 
 def test_schedules_run_at_their_rates(tmp_path: Path) -> None:
     result = do(tmp_path, *IMP, "schedule=llr")[0]
-    assert result["phases"][1]["learning_rate"] == {"first": 0.1, "peak": 0.1, "last": pytest.approx(0.1 / 6)}  # 6 steps
+    assert result["phases"][1]["learning_rate"] == {
+        "first": 0.1,
+        "peak": 0.1,
+        "last": pytest.approx(0.1 / 6),
+    }  # 6 steps
     result = do(tmp_path / "ft", *IMP, "schedule=ft")[0]
     assert result["phases"][2]["learning_rate"]["peak"] == pytest.approx(0.001)  # 0.1, dropped at 45 and 90 %
 
@@ -161,7 +165,9 @@ def test_the_conventions_of_the_paper_change_what_they_say(tmp_path: Path) -> No
     assert second["num_pruned"] == round(second["fraction"] * (num - first["num_pruned"]))
 
 
-@pytest.mark.parametrize("how", ["runtime.precision=bf16", "runtime.channels_last=false", "runtime.deterministic=false"])
+@pytest.mark.parametrize(
+    "how", ["runtime.precision=bf16", "runtime.channels_last=false", "runtime.deterministic=false"]
+)
 def test_other_ways_to_compute_come_out_alike(tmp_path: Path, how: str) -> None:
     plain, other = do(tmp_path / "plain", *TINY)[0], do(tmp_path / "other", *TINY, how)[0]
     assert other["final"]["sparsity"] == plain["final"]["sparsity"]

