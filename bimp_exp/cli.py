@@ -74,6 +74,8 @@ def _run(config: dict[str, Any], folder: Path, identity: dict[str, Any], console
 
     experiment: Experiment = instantiate(config, _convert_="all")
     experiment.check()
+    if (folder / "run.json").exists():
+        raise ConfigError(f"{folder} holds a run already: give hydra.run.dir (hydra.sweep.dir) another folder")
     record = Record(folder=folder, tracking=experiment.tracking)
     files.write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)).encode())
     started = datetime.now(UTC).isoformat(timespec="seconds")

@@ -18,6 +18,8 @@ def start(cells: Sequence[Cell], configs: Sequence[DictConfig], folder: Path) ->
     """Check every run of the grid; then write sweep.json in ``folder``, or with ``plan=true`` show the plan: False."""
     go = False
     try:
+        if (folder / "sweep.json").exists():
+            raise ConfigError(f"{folder} holds a sweep already: give hydra.sweep.dir another folder")
         plans = check(cells, configs)
         go = not any(config.plan for config in configs)
     finally:

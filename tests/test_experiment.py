@@ -139,7 +139,7 @@ def test_no_retraining_and_no_pruning_are_legal(tmp_path: Path) -> None:
     result = do(tmp_path / "a", *IMP, "budget.retrain_epochs=0")[0]
     assert [p["num_steps"] for p in result["phases"]] == [12, 0, 0]
     assert result["phases"][2]["metrics"] == result["phases"][2]["pruning"]["right_after"]
-    result, _, state = do(tmp_path / "b", *TINY, "sparsity=0")
+    result, _, _ = do(tmp_path / "b", *TINY, "sparsity=0")
     assert result["final"]["sparsity"] == 0
     assert result["phases"][1]["pruning"]["d1"] == 0
 

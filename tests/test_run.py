@@ -154,6 +154,16 @@ def test_a_grid_ends_with_its_table_and_each_run_equals_the_run_alone(finished: 
     assert "clr" in done.stdout.splitlines()[-2] or "clr" in done.stdout.splitlines()[-3]
 
 
+def test_a_folder_that_holds_a_run_or_a_sweep_is_left_alone(finished: Path, tmp_path: Path) -> None:
+    before = (finished / "metrics.jsonl").read_bytes()
+    done = run(tmp_path, *SHORT, f"hydra.run.dir={finished}", expect=2)
+    assert f"{finished} holds a run already" in done.stderr
+    assert (finished / "metrics.jsonl").read_bytes() == before
+    (tmp_path / "sweep.json").touch()
+    done = run(tmp_path, "-m", "seed=0,1", *SHORT, f"hydra.sweep.dir={tmp_path}", expect=2)
+    assert f"{tmp_path} holds a sweep already" in done.stderr
+
+
 def test_a_plan_touches_nothing(tmp_path: Path) -> None:
     done = run(tmp_path, "plan=true")
     assert "cycle 3" in done.stdout
