@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 from bimp_exp.errors import ConfigError
 from bimp_exp.types import NonNegative, Positive, Share
@@ -25,10 +24,16 @@ from bimp_exp.types import NonNegative, Positive, Share
 
 @dataclass(frozen=True)
 class Schedule:
-    """``rate(i)`` for the steps i = 0..num_steps-1, the first ``num_warmup_steps`` of which are warm-up."""
+    """``rate(i)`` for the steps i = 0..num_steps-1, the first ``num_warmup_steps`` of which are warm-up.
+
+    ``peak`` is the largest rate, the paper's eta_1, also where training starts with a warm-up. ``floor`` is the smallest
+    rate after the warm-up, the paper's eta_T.
+    """
 
     num_steps: int
     rate: Callable[[int], float]
+    peak: float
+    floor: float
     num_warmup_steps: int = 0
 
     def __call__(self, step: int) -> float:
@@ -37,36 +42,32 @@ class Schedule:
             raise IndexError(f"step {step} of a schedule of {self.num_steps} steps")
         return self.rate(step)
 
-    @cached_property
-    def peak(self) -> float:
-        """The largest rate: the paper's eta_1, also where training starts with a warm-up."""
-        return max((self.rate(i) for i in range(self.num_steps)), default=0.0)
 
-    @cached_property
-    def floor(self) -> float:
-        """The smallest rate after the warm-up: the paper's eta_T."""
-        return min((self.rate(i) for i in range(self.num_warmup_steps, self.num_steps)), default=0.0)
+def falling(num_steps: int, rate: Callable[[int], float], num_warmup_steps: int = 0) -> Schedule:
+    """The schedule of a ``rate`` that never rises after its warm-up."""
+    last = max(num_steps - 1, 0)
+    return Schedule(num_steps, rate, rate(min(num_warmup_steps, last)), rate(last), num_warmup_steps)
 
 
 def constant(rate: float, num_steps: int) -> Schedule:
     """``rate`` in every step."""
-    return Schedule(num_steps, lambda i: rate)
+    return falling(num_steps, lambda i: rate)
 
 
 def linear(peak: float, num_steps: int) -> Schedule:
     """From ``peak`` towards 0, which the step after the last one would reach."""
-    return Schedule(num_steps, lambda i: peak * (1 - i / num_steps))
+    return falling(num_steps, lambda i: peak * (1 - i / max(num_steps, 1)))
 
 
 def cosine(peak: float, num_steps: int, floor: float = 0.0) -> Schedule:
     """From ``peak`` towards ``floor`` along half a cosine."""
-    return Schedule(num_steps, lambda i: floor + (peak - floor) * (1 + math.cos(math.pi * i / num_steps)) / 2)
+    return falling(num_steps, lambda i: floor + (peak - floor) * (1 + math.cos(math.pi * i / max(num_steps, 1))) / 2)
 
 
 def tail(original: Schedule, num_steps: int) -> Schedule:
     """The last ``num_steps`` rates of ``original`` (learning rate rewinding); needs num_steps <= original.num_steps."""
     first = original.num_steps - num_steps
-    return Schedule(num_steps, lambda i: original(first + i))
+    return falling(num_steps, lambda i: original.rate(first + i), max(original.num_warmup_steps - first, 0))
 
 
 def compress(
@@ -87,7 +88,8 @@ def compress(
         index = int(i * (length / num_steps)) if index_in_floating_point else i * length // num_steps
         return original.peak if index < num_replaced else original(index)
 
-    return Schedule(num_steps, rate)
+    floor = rate(num_steps - 1) if num_steps else original.floor
+    return Schedule(num_steps, rate, original.peak, floor)
 
 
 def with_warmup(peak: float, share: float, num_steps: int, rest: Callable[[int], Schedule]) -> Schedule:
@@ -103,7 +105,7 @@ def with_warmup(peak: float, share: float, num_steps: int, rest: Callable[[int],
             return peak * (1 - math.cos(math.pi * i / num_warmup_steps)) / 2
         return after(i - num_warmup_steps)
 
-    return Schedule(num_steps, rate, num_warmup_steps)
+    return Schedule(num_steps, rate, peak, after.floor, num_warmup_steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +128,7 @@ class Original:
         def rate(i: int) -> float:
             return self.initial * i / num_warmup_steps if i < num_warmup_steps else after(i)
 
-        return Schedule(num_steps, rate, num_warmup_steps)
+        return falling(num_steps, rate, num_warmup_steps)
 
     def after_warmup(self, num_steps: int, num_warmup_steps: int) -> Callable[[int], float]:
         """The rate of every step from ``num_warmup_steps`` on."""

@@ -129,7 +129,7 @@ def test_llr_without_warmup_starts_at_the_peak_at_once() -> None:
 
 
 def test_the_index_of_slr_is_exact_where_floating_point_is_one_too_low() -> None:
-    original = lr.Schedule(60, lambda i: 1.0 + i)
+    original = lr.Schedule(60, lambda i: 1.0 + i, 60.0, 1.0)
     assert lr.compress(original, 22)(11) == 31.0  # 11 * 60 / 22 = 30 exactly
     assert lr.compress(original, 22, index_in_floating_point=True)(11) == 30.0  # int(11 * (60 / 22)) = 29
 
@@ -172,6 +172,9 @@ def test_every_rate_lies_between_zero_and_the_original_peak(
     found = schedule(name)(ORIGINAL, n, report(d1=d1, ratio=ratio, drop=drop))
     assert len(rates(found)) == n
     assert all(0 <= rate <= ORIGINAL.peak + 1e-12 for rate in rates(found))
+    assert found.peak == pytest.approx(max(rates(found))) or found.num_warmup_steps
+    assert max(rates(found)) <= found.peak + 1e-12
+    assert found.floor == pytest.approx(min(rates(found)[found.num_warmup_steps :]))
 
 
 @given(
@@ -185,9 +188,11 @@ def test_original_schedules_warm_up_linearly_and_never_rise_after(
 ) -> None:
     classes = {"constant": lr.Constant, "linear": lr.Linear, "cosine": lr.Cosine, "stepped": lr.Stepped}
     extra: dict[str, Any] = {"milestones": [0.8, 0.9], "gamma": 0.1} if kind == "stepped" else {}
-    found = rates(classes[kind](initial=initial, warmup_epochs=warmup, **extra).schedule(steps, 5))
+    made = classes[kind](initial=initial, warmup_epochs=warmup, **extra).schedule(steps, 5)
+    found = rates(made)
     assert found[: warmup * 5] == pytest.approx([initial * i / (warmup * 5) for i in range(warmup * 5)])
     after = found[warmup * 5 :]
+    assert (max(found), min(after)) == pytest.approx((made.peak, made.floor))
     assert after[0] == pytest.approx(initial)
     assert all(a >= b >= 0 for a, b in itertools.pairwise(after))
 

@@ -18,7 +18,7 @@ def show(plan: Plan, console: Console) -> None:
         cut = [f"{100 * phase.fraction:.2f} %", f"{100 * phase.sparsity:.2f} %"] if phase.cycle else ["", "0 %"]
         loaded = phase.cycle == 0 and plan.loads_dense
         row = [
-            "from a file" if loaded else f"{phase.epochs:g}",
+            "from a file" if loaded else f"{phase.epochs:.10g}",
             str(planned.num_steps),
             str(planned.first_step),
         ]

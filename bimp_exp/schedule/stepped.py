@@ -29,6 +29,7 @@ class Stepped:
                 keep_last_warmup_rate=self.keep_last_warmup_rate,
                 index_in_floating_point=self.index_in_floating_point,
             )
-            return Schedule(n, lambda i: self.initial * squeezed(i) / original.peak)
+            scale = self.initial / original.peak
+            return Schedule(n, lambda i: squeezed(i) * scale, self.initial, squeezed.floor * scale)
 
         return lr.with_warmup(self.initial, self.warmup, num_steps, rest)
