@@ -6,25 +6,37 @@ import pickle
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bimp_exp.errors import DataError
 
 
+def check(path: str) -> None:
+    """DataError where there is no such file."""
+    if not Path(path).is_file():
+        raise DataError(f"dense_checkpoint={path}: there is no such file")
+
+
 def load(path: str, model: nn.Module) -> None:
     """Copy the state_dict in ``path`` into ``model``; DataError, and ``model`` as it was, where it does not fit."""
+    check(path)
     key = f"dense_checkpoint={path}"
-    if not Path(path).is_file():
-        raise DataError(f"{key}: there is no such file")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError):
         raise DataError(f"{key}: not a file that torch.save wrote, or a damaged one") from None
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(n, str) and isinstance(t, Tensor) for n, t in state.items()):
         raise DataError(f"{key}: not a state_dict, a mapping of names to tensors")
     wanted = model.state_dict()
     for name in sorted(wanted.keys() | state.keys()):
-        theirs, ours = (tuple(s[name].shape) if name in s else "absent" for s in (state, wanted))
+        theirs, ours = (_describe(s[name]) if name in s else "absent" for s in (state, wanted))
         if theirs != ours:
             raise DataError(f"{key}: not a checkpoint of this model: {name} is {theirs} there, {ours} in the model")
+        if not state[name].isfinite().all():
+            raise DataError(f"{key}: {name} holds numbers that are not finite")
     model.load_state_dict(state)
+
+
+def _describe(tensor: Tensor) -> str:
+    kind = "floating" if tensor.is_floating_point() else str(tensor.dtype).removeprefix("torch.")
+    return f"{kind} {tuple(tensor.shape)} on {tensor.device.type}"

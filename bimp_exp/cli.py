@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
@@ -23,18 +24,21 @@ from rich.console import Console
 from bimp_exp import files, plan, sweep
 from bimp_exp.errors import ConfigError, UserError
 
+if TYPE_CHECKING:
+    from bimp_exp.experiment import Experiment
 
-def resolve(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration of a run as plain values, without ``plan``; ConfigError where a key is wrong."""
+
+def resolve(cfg: DictConfig) -> tuple[dict[str, Any], bool]:
+    """The configuration of a run as plain values, and whether only its plan is wanted; ConfigError for a wrong key."""
     try:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from None
     assert isinstance(values, dict)
-    wanted = values.pop("plan", False)
-    if not isinstance(wanted, bool):
-        raise ConfigError(f"plan={wanted} must be true or false")
-    return {str(key): value for key, value in values.items()}
+    planning = values.pop("plan", False)
+    if not isinstance(planning, bool):
+        raise ConfigError(f"plan={planning} must be true or false")
+    return {str(key): value for key, value in values.items()}, planning
 
 
 def launch(cfg: DictConfig) -> float | None:
@@ -50,39 +54,43 @@ def launch(cfg: DictConfig) -> float | None:
 
 
 def _launch(cfg: DictConfig) -> float | None:
-    config = resolve(cfg)
+    config, planning = resolve(cfg)
     planned = plan.from_config(config)
     console = Console()
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     identity = sweep.identity(folder, dict(hydra.runtime.choices), config)
-    if cfg.plan:
+    if planning:
         from bimp_exp.report.plan_table import show
 
-        show(planned, console)
+        show(planned, identity["name"], console)
         return None
     return _run(config, folder, identity, console)
 
 
-def _run(config: dict[str, Any], folder: Path, identity: dict[str, Any], console: Console) -> float:
+def experiment(config: dict[str, Any]) -> Experiment:
+    """The experiment of a resolved configuration, after checking all that needs no data; imports PyTorch."""
     from hydra.utils import instantiate
 
+    made: Experiment = instantiate(config, _convert_="all")
+    made.check()
+    return made
+
+
+def _run(config: dict[str, Any], folder: Path, identity: dict[str, Any], console: Console) -> float:
+    made = experiment(config)
+
     from bimp_exp import provenance
-    from bimp_exp.experiment import Experiment
     from bimp_exp.progress import Display
     from bimp_exp.record import Record
 
-    experiment: Experiment = instantiate(config, _convert_="all")
-    experiment.check()
-    if (folder / "run.json").exists():
-        raise ConfigError(f"{folder} holds a run already: give hydra.run.dir (hydra.sweep.dir) another folder")
-    record = Record(folder=folder, tracking=experiment.tracking)
-    files.write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)).encode())
+    record = Record(folder=folder, tracking=made.tracking)
+    files.claim(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)).encode())
     started = datetime.now(UTC).isoformat(timespec="seconds")
     files.write_json(folder / "run.json", identity | {"started": started, "provenance": provenance.collect(config)})
-    display = Display(console, experiment.plan(), identity["name"])
+    display = Display(console, made.plan(), identity["name"])
     try:
-        result = experiment.run(record, display)
+        result = made.run(record, display)
     except BaseException as error:
         display.close()
         record.fail(error)
@@ -103,17 +111,27 @@ def main(task: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises here instead of printing and exiting itself
     try:
         task()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        if full:
+    except KeyboardInterrupt:
+        sys.exit(_say("interrupted", 130))
+    except Exception as error:
+        if full or not (isinstance(error, USER_CAUSED) or _is_from_hydra(error)):
             raise
         sys.exit(_say(explain(error)))
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
-def _say(line: str) -> int:
+USER_CAUSED = (UserError, HydraException, OmegaConfBaseException, OSError)
+
+
+def _is_from_hydra(error: Exception) -> bool:
+    """Whether Hydra refused the command line before any code of ours ran."""
+    ours = Path(__file__).parent
+    frames = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return not any(ours in path.parents and path != Path(__file__) for path in frames)
+
+
+def _say(line: str, status: int = 2) -> int:
     print(f"error: {line}", file=sys.stderr)
-    return 2
+    return status
 
 
 def explain(error: Exception) -> str:
@@ -121,6 +139,10 @@ def explain(error: Exception) -> str:
     cause = error.__cause__
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(cause, UserError):
+        return str(cause)
+    if "Ambiguous value for argument" in str(error):
+        return f"{_first_line(error)}: several values make a grid, which needs -m"
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
         close = get_close_matches(option, error.options, 1)
@@ -128,7 +150,7 @@ def explain(error: Exception) -> str:
         return f"{group}={option}: no such option{hint}; choose one of {', '.join(sorted(error.options))}"
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
         return _explain_key(cause)
-    return _first_line(error)
+    return f"{_first_line(error)} (in: {' '.join(sys.argv[1:])})"
 
 
 def _explain_key(error: OmegaConfBaseException) -> str:

@@ -37,6 +37,9 @@ def _check_node(values: Mapping[str, Any], target: str, path: str) -> None:
         where = f" for {path}" if path else ""
         legal = ", ".join(sorted(values.keys() & hints.keys()))
         raise ConfigError(f"no such key: {_join(path, name)}; the keys{where} are {legal}")
+    later = values.get("_partial_", False)  # the program supplies the rest
+    for name in hints.keys() - values.keys() if not later else ():
+        raise ConfigError(f"{_join(path, name)} is missing: it must be {_legal(hints[name])}")
     for name, value in values.items():
         key = _join(path, name)
         if isinstance(value, Mapping) and "_target_" in value:
@@ -46,14 +49,33 @@ def _check_node(values: Mapping[str, Any], target: str, path: str) -> None:
 
 
 def _check_value(key: str, value: Any, hint: str) -> None:
-    try:
-        kind = eval(hint, vars(bimp_exp.types))  # a type expression from our own source, not from the user
-    except (NameError, SyntaxError):
+    kind = _kind(hint)
+    if kind is None:
+        if "." not in key:  # a part of the experiment, but not a mapping with a _target_
+            raise ConfigError(f"{key}={plain(value)} must be {_legal(hint)}: see conf/{key}")
         return
     try:
         TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
     except ValidationError:
-        raise ConfigError(f"{key}={value} must be {describe(kind)}") from None
+        raise ConfigError(f"{key}={plain(value)} must be {describe(kind)}") from None
+
+
+def _kind(hint: str) -> Any:
+    """The type that ``hint`` stands for; None where bimp_exp.types does not know it."""
+    try:
+        return eval(hint, vars(bimp_exp.types))  # a type expression from source code, not from the user
+    except (NameError, SyntaxError):
+        return None
+
+
+def _legal(hint: str) -> str:
+    kind = _kind(hint)
+    return "one of its group's options" if kind is None else describe(kind)
+
+
+def plain(value: Any) -> str:
+    """A value as it is written on the command line."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _join(path: str, name: str) -> str:

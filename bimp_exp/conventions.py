@@ -33,4 +33,4 @@ class Conventions:
     slr_index_in_floating_point: bool
     """SLR and stepped: the index is int(k * (L / N)), for some sizes one too low."""
     mean_of_rates: bool
-    """Images per second is the mean over epochs of their rates, not all images over all time."""
+    """Images per second is the mean over steps of their rates, not all images over all time."""

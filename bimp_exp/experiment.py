@@ -20,6 +20,7 @@ from bimp_exp.budget import Budget
 from bimp_exp.conventions import Conventions
 from bimp_exp.dataset.base import Dataset
 from bimp_exp.dataset.data import Data
+from bimp_exp.errors import ConfigError, TrainingError
 from bimp_exp.lr import Original, Schedule
 from bimp_exp.method.base import Method
 from bimp_exp.optim import SGD
@@ -31,7 +32,7 @@ from bimp_exp.schedule.base import PruneReport, Retraining
 from bimp_exp.seeds import derive
 from bimp_exp.selector.base import Cut, Masks, Selector
 from bimp_exp.training import Epoch, Score, evaluate, fit
-from bimp_exp.types import Natural, Sparsity
+from bimp_exp.types import Seed, Sparsity
 
 EVALUATION_BATCH = 500  # images; has no influence on any result beyond rounding
 LOGGED_PER_EPOCH = 10  # points of loss and learning rate
@@ -56,7 +57,7 @@ class Experiment:
     runtime: Runtime
     conventions: Conventions
     sparsity: Sparsity
-    seed: Natural
+    seed: Seed
     dense_checkpoint: str | None
 
     def plan(self) -> Plan:
@@ -74,10 +75,27 @@ class Experiment:
 
     def check(self) -> None:
         """Raise UserError for all that can be known before data are read and files are written."""
-        self.plan()
+        plan = self.plan()
+        self.runtime.start()
         self.dataset.check_files()
+        if self.dense_checkpoint is not None:
+            checkpoint.check(self.dense_checkpoint)
         with torch.device("meta"):  # shapes only
-            self.model(image_shape=self.dataset.image_shape, num_classes=self.dataset.num_classes)
+            model = self.model(image_shape=self.dataset.image_shape, num_classes=self.dataset.num_classes)
+            last = plan.num_fit_images % plan.batch_size or plan.batch_size
+            try:
+                model(torch.zeros(last, *self.dataset.image_shape))
+            except ValueError as error:  # batch-norm of a single number
+                raise ConfigError(
+                    f"optim.batch_size={plan.batch_size}: the last batch of an epoch has {last} of "
+                    f"{plan.num_fit_images} images, too few for the model ({error})"
+                ) from None
+        num_weights = sum(w.numel() for w in prune.prunable(model).values())
+        num_gone = 0
+        for planned in plan.phases[1:]:
+            num_gone = prune.num_pruned(
+                planned.phase, num_weights, num_gone, per_cycle=self.conventions.count_per_cycle
+            )
 
     def network(self) -> nn.Module:
         """The untrained network; its weights follow from the seed alone, so they are the same for all methods."""
@@ -179,6 +197,11 @@ class _Run:
                 )
             done += epoch.num_steps
             validation = self.evaluate("validation")
+            if not math.isfinite(validation.loss):
+                raise TrainingError(
+                    f"the validation loss is {validation.loss} after step {done} of {planned.num_steps} ({name}), "
+                    f"at learning rate {lr(done - 1):.6g}: lower lr.initial or the schedule's rate"
+                )
             self.record.point(
                 first + done,
                 name,
@@ -194,18 +217,22 @@ class _Run:
             first + done, name, test_accuracy=scores["test"], train_full_accuracy=scores["train"],
             validation_accuracy=None if epochs else scores["validation"],
         )  # fmt: skip
-        sizes, seconds = [e.num_images for e in epochs], [e.seconds for e in epochs]
+        seconds = sum(e.seconds for e in epochs)
+        if x.conventions.mean_of_rates:
+            steps = [(n, t) for e in epochs for n, t in zip(e.step_sizes, e.step_seconds, strict=True)]
+        else:
+            steps = [(e.num_images, e.seconds) for e in epochs]
         return {
             "name": name,
             "first_step": first,
             "num_steps": done,
             "epochs": planned.phase.epochs if done else 0,
-            "num_images": sum(sizes),
-            "seconds_training": sum(seconds),
+            "num_images": sum(e.num_images for e in epochs),
+            "seconds_training": seconds,
             "seconds_evaluating": self.seconds_evaluating - evaluating,
-            "images_per_second": metrics.images_per_second(sizes, seconds, mean_of_rates=x.conventions.mean_of_rates)
-            if epochs
-            else None,
+            "images_per_second": metrics.images_per_second(
+                [n for n, _ in steps], [t for _, t in steps], mean_of_rates=x.conventions.mean_of_rates
+            ),
             "learning_rate": {"first": lr(0), "peak": lr.peak, "last": lr(done - 1)} if done else None,
             "metrics": scores,
         }
@@ -224,10 +251,9 @@ class _Run:
         prune.apply(weights, self.masks)
         evaluating = self.seconds_evaluating
         after = self.scores(recalibrate=x.conventions.recalibrate_batch_norm)
-        counts = metrics.layer_counts(self.model, every_weight=x.conventions.prune_every_weight)
-        sparsity = metrics.sparsity(counts)
+        facts = self.facts()
         self.record.point(
-            planned.first_step, phase.name, sparsity=sparsity,
+            planned.first_step, phase.name, sparsity=facts["sparsity"],
             **{f"pruned_{split}_accuracy": after[split] for split in after},
         )  # fmt: skip
         report = PruneReport(
@@ -242,8 +268,6 @@ class _Run:
         reference = self.dense_scores if x.conventions.stability_against_dense else before
         return {
             "fraction": phase.fraction,
-            "sparsity": sparsity,
-            "sparsity_all_parameters": metrics.sparsity_all_parameters(self.model),
             "num_pruned": num_pruned - num_gone,
             "before": before,
             "right_after": after,
@@ -253,10 +277,9 @@ class _Run:
             "d1": report.d1("all"),
             "d1_prunable": report.d1("prunable"),
             "d2": report.d2,
-            "emptied_layers": [c.name for c in counts if c.num_zeros == c.num_weights],
-            "layers": [asdict(c) for c in counts],
+            "emptied_layers": [c["name"] for c in facts["layers"] if c["num_zeros"] == c["num_weights"]],
             "seconds_evaluating": self.seconds_evaluating - evaluating,
-        }, report
+        } | facts, report
 
     def scores(self, validation: Score | None = None, *, recalibrate: bool = False) -> dict[str, float]:
         """Accuracy on the training, validation and test images; ``validation`` where it is known already."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -13,38 +17,54 @@ from bimp_exp.errors import ConfigError, UserError
 from bimp_exp.plan import Plan
 from bimp_exp.sweep import Cell
 
+T = TypeVar("T")
+
 
 def start(cells: Sequence[Cell], configs: Sequence[DictConfig], folder: Path) -> bool:
     """Check every run of the grid; then write sweep.json in ``folder``, or with ``plan=true`` show the plan: False."""
-    go = False
-    try:
-        if (folder / "sweep.json").exists():
-            raise ConfigError(f"{folder} holds a sweep already: give hydra.sweep.dir another folder")
-        plans = check(cells, configs)
-        go = not any(config.plan for config in configs)
-    finally:
-        if not go:
-            (folder / "multirun.yaml").unlink(missing_ok=True)  # Hydra's sweeper writes it before anything is checked
-            files.remove_empty(folder)
-    if go:
-        sweep.write(folder, cells)
-    else:
+    if not cells:
+        raise ConfigError("the grid is empty: a swept key has no values")
+    same = [name for name, count in Counter((c.name, str(c.swept)) for c in cells).items() if count > 1]
+    if same:
+        raise ConfigError(f"the grid has the same run more than once: {same[0][0]}")
+    if (folder / "sweep.json").exists():
+        raise ConfigError(f"{folder} holds a sweep already: give hydra.sweep.dir another folder")
+    resolved = [cli.resolve(without_hydra(config)) for config in configs]
+    plans = _each(cells, lambda i: plan.from_config(resolved[i][0]))
+    if any(planning for _, planning in resolved):
         show(cells, plans)
-    return go
+        return False
+    seen: set[str] = set()
+
+    def check(i: int) -> None:
+        alike = {key: value for key, value in resolved[i][0].items() if key not in ("seed", "schedule", "lr")}
+        if (key := json.dumps(alike, sort_keys=True)) not in seen:
+            cli.experiment(resolved[i][0])
+            seen.add(key)
+
+    _each(cells, check)
+    sweep.write(folder, cells)
+    return True
 
 
-def check(cells: Sequence[Cell], configs: Sequence[DictConfig]) -> list[Plan]:
-    """The plans of all runs; one ConfigError that lists every impossible one, before anything starts."""
-    plans: list[Plan] = []
+def discard(folder: Path) -> None:
+    """Leave no trace of a sweep that did not start; Hydra's sweeper writes multirun.yaml before anything is checked."""
+    (folder / "multirun.yaml").unlink(missing_ok=True)
+    files.remove_empty(folder)
+
+
+def _each(cells: Sequence[Cell], check: Callable[[int], T]) -> list[T]:
+    """``check(i)`` for every cell; one ConfigError that lists all that are impossible, before anything starts."""
+    found: list[T] = []
     wrong: list[str] = []
-    for cell, config in zip(cells, configs, strict=True):
+    for i, cell in enumerate(cells):
         try:
-            plans.append(plan.from_config(cli.resolve(without_hydra(config))))
-        except UserError as error:
-            wrong.append(f"{cell.name}: {error}")
+            found.append(check(i))
+        except (UserError, HydraException) as error:
+            wrong.append(f"{cell.name}: {cli.explain(error)}")
     if wrong:
         raise ConfigError(f"{len(wrong)} of {len(cells)} runs are impossible, nothing was started: {'; '.join(wrong)}")
-    return plans
+    return found
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -78,5 +98,5 @@ def finish(folder: Path, config: DictConfig) -> None:
     from bimp_exp.report.summary import print_summary, write_summary
 
     write_summary(folder)
-    instantiate(config.tracking).sync_sweep(folder)
+    instantiate(config.tracking).sync_sweep(folder, over=True)
     print_summary(folder, Console())

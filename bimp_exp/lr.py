@@ -15,7 +15,7 @@ the version of PyTorch. Imports no PyTorch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bimp_exp.errors import ConfigError
@@ -27,7 +27,7 @@ class Schedule:
     """``rate(i)`` for the steps i = 0..num_steps-1, the first ``num_warmup_steps`` of which are warm-up.
 
     ``peak`` is the largest rate, the paper's eta_1, also where training starts with a warm-up. ``floor`` is the smallest
-    rate after the warm-up, the paper's eta_T.
+    rate after the warm-up, the paper's eta_T. ``turns`` are the steps at which the rate may jump after the warm-up.
     """
 
     num_steps: int
@@ -35,6 +35,7 @@ class Schedule:
     peak: float
     floor: float
     num_warmup_steps: int = 0
+    turns: tuple[int, ...] = ()
 
     def __call__(self, step: int) -> float:
         """The learning rate used in ``step`` (0-based); IndexError outside the schedule."""
@@ -43,31 +44,37 @@ class Schedule:
         return self.rate(step)
 
 
-def falling(num_steps: int, rate: Callable[[int], float], num_warmup_steps: int = 0) -> Schedule:
-    """The schedule of a ``rate`` that never rises after its warm-up."""
-    last = max(num_steps - 1, 0)
-    return Schedule(num_steps, rate, rate(min(num_warmup_steps, last)), rate(last), num_warmup_steps)
+def piecewise(
+    num_steps: int, rate: Callable[[int], float], num_warmup_steps: int = 0, turns: Sequence[int] = ()
+) -> Schedule:
+    """The schedule of a ``rate`` that rises or falls steadily between its warm-up, its ``turns`` and its end."""
+    corners = [num_warmup_steps, *turns, num_steps]
+    ends = [i for corner in corners for i in (corner - 1, corner) if 0 <= i < num_steps]
+    after = [rate(i) for i in ends if i >= num_warmup_steps]
+    peak = max((rate(i) for i in ends), default=0.0)
+    return Schedule(num_steps, rate, peak, min(after, default=0.0), num_warmup_steps, tuple(turns))
 
 
 def constant(rate: float, num_steps: int) -> Schedule:
     """``rate`` in every step."""
-    return falling(num_steps, lambda i: rate)
+    return piecewise(num_steps, lambda i: rate)
 
 
 def linear(peak: float, num_steps: int) -> Schedule:
     """From ``peak`` towards 0, which the step after the last one would reach."""
-    return falling(num_steps, lambda i: peak * (1 - i / max(num_steps, 1)))
+    return piecewise(num_steps, lambda i: peak * (1 - i / num_steps))
 
 
 def cosine(peak: float, num_steps: int, floor: float = 0.0) -> Schedule:
     """From ``peak`` towards ``floor`` along half a cosine."""
-    return falling(num_steps, lambda i: floor + (peak - floor) * (1 + math.cos(math.pi * i / max(num_steps, 1))) / 2)
+    return piecewise(num_steps, lambda i: floor + (peak - floor) * (1 + math.cos(math.pi * i / num_steps)) / 2)
 
 
 def tail(original: Schedule, num_steps: int) -> Schedule:
     """The last ``num_steps`` rates of ``original`` (learning rate rewinding); needs num_steps <= original.num_steps."""
     first = original.num_steps - num_steps
-    return falling(num_steps, lambda i: original.rate(first + i), max(original.num_warmup_steps - first, 0))
+    turns = [turn - first for turn in original.turns]
+    return piecewise(num_steps, lambda i: original(first + i), max(original.num_warmup_steps - first, 0), turns)
 
 
 def compress(
@@ -128,11 +135,15 @@ class Original:
         def rate(i: int) -> float:
             return self.initial * i / num_warmup_steps if i < num_warmup_steps else after(i)
 
-        return falling(num_steps, rate, num_warmup_steps)
+        return piecewise(num_steps, rate, num_warmup_steps, self.turns(num_steps))
 
     def after_warmup(self, num_steps: int, num_warmup_steps: int) -> Callable[[int], float]:
         """The rate of every step from ``num_warmup_steps`` on."""
         raise NotImplementedError
+
+    def turns(self, num_steps: int) -> list[int]:
+        """The steps at which the rate jumps."""
+        return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +164,12 @@ class Stepped(Original):
 
     def after_warmup(self, num_steps: int, num_warmup_steps: int) -> Callable[[int], float]:
         """See Original."""
-        drops = [round(share * num_steps) for share in self.milestones]
-        return lambda i: self.initial * self.gamma ** sum(drop <= i for drop in drops)
+        turns = self.turns(num_steps)
+        return lambda i: self.initial * math.pow(self.gamma, sum(turn <= i for turn in turns))
+
+    def turns(self, num_steps: int) -> list[int]:
+        """See Original."""
+        return [round(share * num_steps) for share in self.milestones]
 
 
 @dataclass(frozen=True, kw_only=True)

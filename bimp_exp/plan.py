@@ -28,10 +28,14 @@ class PlannedPhase:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """``original`` is the learning rate of dense training; ``budget_epochs`` is what may be spent."""
+    """``original`` is the learning rate of dense training, ``retraining`` what is made of it after a pruning.
+
+    ``budget_epochs`` is what may be spent.
+    """
 
     phases: list[PlannedPhase]
     original: Schedule
+    retraining: Retraining
     steps_per_epoch: int
     num_fit_images: int
     batch_size: int
@@ -89,6 +93,7 @@ def make(
     return Plan(
         phases=planned,
         original=original,
+        retraining=schedule,
         steps_per_epoch=steps_per_epoch,
         num_fit_images=num_fit_images,
         batch_size=batch_size,
@@ -116,7 +121,8 @@ def from_config(cfg: Mapping[str, Any]) -> Plan:
     from hydra.utils import instantiate
 
     config.check(cfg)
-    parts = {name: instantiate(cfg[name]) for name in ("dataset", "optim", "lr", "budget", "schedule")}
+    names = ("dataset", "optim", "lr", "budget", "schedule", "tracking", "runtime")
+    parts = {name: instantiate(cfg[name]) for name in names}
     parts["dataset"].check()
     return make(
         num_fit_images=parts["dataset"].num_fit_images,
@@ -138,7 +144,11 @@ def line(plan: Plan) -> str:
     if cycles:
         same = f"{len(lengths)} x {lengths[0]}" if len(set(lengths)) == 1 else " + ".join(lengths)
         gone = " ".join(f"{100 * p.phase.sparsity:.4g}" for p in cycles)
-        parts += [f"{same} retraining", f"sparsity {gone} %", f"learning rate from {starts(cycles[0])}"]
+        parts += [
+            f"{same} retraining",
+            f"sparsity {gone} %",
+            f"{type(plan.retraining).__name__} from {starts(cycles[0])}",
+        ]
     return f"{', '.join(parts)}; {total(plan)}"
 
 

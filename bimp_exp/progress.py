@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -29,9 +30,10 @@ class Display:
         self._console, self._plan, self._name = console, plan, name
         self._bar: Progress | None = None
         if console.is_terminal:
-            columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()]
+            columns = [TextColumn("{task.description}"), BarColumn(8), TaskProgressColumn(), TimeRemainingColumn(True)]
             self._bar = Progress(*columns, console=console, transient=True)
-            self._task = self._bar.add_task(name, total=max(plan.num_steps, 1))
+            console.print(name, highlight=False, soft_wrap=True)
+            self._task = self._bar.add_task("", total=max(plan.num_steps, 1))
             self._bar.start()
         self._seen = self._lined = time.monotonic()
         self._images = 0
@@ -55,14 +57,14 @@ class Display:
 
     def epoch(self, done: int, epoch: Epoch, validation: float, rate: float) -> None:
         """After each epoch: steps done in this phase, what the epoch came to, accuracy in [0, 1], the last rate."""
-        self._accuracy = f"train {100 * epoch.accuracy:.1f} % val {100 * validation:.1f} %"
+        self._accuracy = f"acc {100 * epoch.accuracy:.1f} val {100 * validation:.1f} %"
         self._rate = epoch.num_images / epoch.seconds
         loss = f"loss {sum(epoch.losses) / epoch.num_steps:.3f}"
         now = time.monotonic()
         last = done == self._phase.num_steps
         if self._bar is None and (last or now - self._lined >= self.LINES):
             self._lined = now
-            self._console.print(self._line(done, loss, rate), highlight=False, soft_wrap=True)
+            self._console.print(f"{self._name}: {self._line(done, loss, rate)}", highlight=False, soft_wrap=True)
         self._show(done, loss, rate)
         self._images, self._seen = 0, time.monotonic()
 
@@ -78,12 +80,7 @@ class Display:
 
     def _line(self, done: int, loss: str, rate: float) -> str:
         epoch = -(-done // self._plan.steps_per_epoch)
-        parts = [
-            self._name,
-            f"{self._phase.phase.name} epoch {epoch}/{self._phase.phase.epochs:g}",
-            loss,
-            self._accuracy,
-            f"lr {rate:.4g}",
-            f"{self._rate:,.0f} images/s" if self._rate else "",
-        ]
-        return " | ".join(part for part in parts if part)
+        of = math.ceil(self._phase.phase.epochs)
+        speed = f"{self._rate:,.0f} img/s" if self._rate else ""
+        parts = [f"{self._phase.phase.name} {epoch}/{of}", loss, self._accuracy, f"lr {rate:.3g}", speed]
+        return " ".join(part for part in parts if part)

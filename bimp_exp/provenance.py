@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+CODE = ("bimp_exp", "conf", "hydra_plugins", "run.py")
 PACKAGES = ("bimp-exp", "torch", "torchvision", "numpy", "hydra-core", "mlflow")
 
 
@@ -20,7 +21,7 @@ def collect(config: dict[str, Any]) -> dict[str, Any]:
     """Everything that is known when a run starts, ready for JSON."""
     return {
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        "git": git(Path(__file__).parent),
+        "git": git(Path(__file__).parents[1]),
         "machine": machine(),
         "config_hash": config_hash(config),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -34,7 +35,7 @@ def config_hash(config: dict[str, Any]) -> str:
 
 
 def git(folder: Path) -> dict[str, Any]:
-    """Commit of the code and whether the tree has uncommitted changes; nulls outside a repository."""
+    """Commit of the code and whether code or configuration differ from it; nulls outside a repository."""
 
     def ask(*arguments: str) -> str | None:
         try:
@@ -43,7 +44,7 @@ def git(folder: Path) -> dict[str, Any]:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    commit, changes = ask("rev-parse", "HEAD"), ask("status", "--porcelain", "--untracked-files=no")
+    commit, changes = ask("rev-parse", "HEAD"), ask("status", "--porcelain", "--", *CODE)
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 

@@ -25,8 +25,8 @@ class Tracking(Protocol):
         """Mirror one run."""
         ...
 
-    def sync_sweep(self, sweep_dir: Path) -> None:
-        """Mirror what belongs to a whole sweep."""
+    def sync_sweep(self, sweep_dir: Path, *, over: bool) -> None:
+        """Mirror what belongs to a whole sweep; ``over``: no run of it will start any more."""
         ...
 
 
@@ -46,7 +46,7 @@ class Record:
         """Bring the mirror up to date."""
         self.tracking.sync(self.folder)
 
-    def finish(self, result: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    def finish(self, result: dict[str, Any], weights: Mapping[str, Tensor]) -> None:
         """The network as a plain state_dict on the CPU, the result, the plots."""
         import torch
 
@@ -55,12 +55,13 @@ class Record:
         buffer = io.BytesIO()
         torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, buffer)
         files.write(self.folder / "model.pt", buffer.getvalue())
+        save_plots(self.folder, result)
         files.write_json(self.folder / "result.json", result)
-        save_plots(self.folder)
         self.sync()
 
     def fail(self, error: BaseException) -> None:
         """Say in one line why there is no result."""
-        reason = " ".join(str(error).split()) or type(error).__name__
+        interrupted = isinstance(error, KeyboardInterrupt)
+        reason = "interrupted" if interrupted else " ".join(str(error).split()) or type(error).__name__
         files.write_json(self.folder / "failed.json", {"kind": type(error).__name__, "error": reason})
         self.sync()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from bimp_exp.errors import ConfigError
@@ -32,8 +33,8 @@ class Runtime:
 
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("runtime.device=cuda but no CUDA device is there: use auto or cpu")
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
+        all_threads = _all_threads()
+        torch.set_num_threads(self.threads or all_threads)
         torch.use_deterministic_algorithms(self.deterministic)
         torch.backends.cudnn.benchmark = not self.deterministic
         return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
@@ -50,6 +51,14 @@ class Runtime:
         import torch
 
         return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
+@cache
+def _all_threads() -> int:
+    """PyTorch's own choice, as it was before any run of this process changed it."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def synchronize(device: torch.device) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bimp_exp import files
+from bimp_exp.config import plain
 
 LONGEST = 120  # characters of a folder's name
 
@@ -47,21 +48,26 @@ def cells(job_overrides: Sequence[Sequence[str]]) -> list[Cell]:
         last = key.rpartition(".")[2]
         if "." not in key and isinstance(value, str):
             return value  # an option of a group says by itself what it is
-        return f"{last if short[last] == 1 else key}={value}"
+        return f"{last if short[last] == 1 else key}={plain(value)}"
 
-    found = []
-    for overrides, values in zip(job_overrides, parsed, strict=True):
-        swept = {key: _plain(values[key]) for key in keys if key in values}
-        name = " ".join(label(key, value) for key, value in swept.items()) or "run"
-        found.append(Cell(overrides=overrides, swept=swept, name=name, folder=folder_name(name)))
-    return found
+    swepts = [{key: _plain(values[key]) for key in keys if key in values} for values in parsed]
+    names = [" ".join(label(key, value) for key, value in swept.items()) or "run" for swept in swepts]
+    folders = [folder_name(name) for name in names]
+    twice = {folder for folder, count in Counter(folders).items() if count > 1}
+    return [
+        Cell(overrides=o, swept=s, name=n, folder=f"{f}~{_digest(str(s))}" if f in twice else f)
+        for o, s, n, f in zip(job_overrides, swepts, names, folders, strict=True)
+    ]
 
 
 def folder_name(name: str) -> str:
     """``name`` as the name of a folder, without blanks or slashes; long ones end in a hash that keeps them apart."""
     safe = re.sub(r"[^A-Za-z0-9_.=+-]+", ",", name)
-    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
-    return safe if len(safe) <= LONGEST else f"{safe[: LONGEST - 13]}~{digest}"
+    return safe if len(safe) <= LONGEST else f"{safe[: LONGEST - 13]}~{_digest(name)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def write(folder: Path, runs: Sequence[Cell]) -> None:
@@ -90,8 +96,9 @@ def identity(folder: Path, choices: dict[str, Any], config: dict[str, Any]) -> d
         if cell is not None:
             return {**about, **cell}
     how = groups["budget"] if groups["method"] == "imp" else groups["method"]
-    parts = [groups["dataset"], groups["model"], how, groups["schedule"], f"sparsity={config['sparsity']:g}"]
-    return about | {"name": " ".join([*parts, f"seed={config['seed']}"]), "swept": {}}
+    pruned = [] if how == "dense" else [groups["schedule"], f"sparsity={config['sparsity']:g}"]
+    parts = [groups["dataset"], groups["model"], how, *pruned, f"seed={config['seed']}"]
+    return about | {"name": " ".join(parts), "swept": {}}
 
 
 def _plain(value: Any) -> Any:

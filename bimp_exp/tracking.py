@@ -35,7 +35,7 @@ class Nothing:
 
     def sync(self, run_dir: Path) -> None: ...
 
-    def sync_sweep(self, sweep_dir: Path) -> None: ...
+    def sync_sweep(self, sweep_dir: Path, *, over: bool) -> None: ...
 
 
 class MLflow:
@@ -61,9 +61,9 @@ class MLflow:
         """Make the MLflow run of ``run_dir`` hold what is on disk, as a child of its sweep's run."""
         self._safely(run_dir.resolve(), self._mirror_run)
 
-    def sync_sweep(self, sweep_dir: Path) -> None:
+    def sync_sweep(self, sweep_dir: Path, *, over: bool) -> None:
         """The same for a sweep: its status, its summary.* and, once all are known, the swept values."""
-        self._safely(sweep_dir.resolve(), self._mirror_sweep)
+        self._safely(sweep_dir.resolve(), lambda folder: self._mirror_sweep(folder, over))
 
     def _safely(self, folder: Path, mirror: Callable[[Path], None]) -> None:
         try:
@@ -101,7 +101,7 @@ class MLflow:
             self._attach(book, mirror, [*files, *sorted(folder.glob("plots/*.png"))])
             self._set_status(mirror, [run])
 
-    def _mirror_sweep(self, folder: Path) -> None:
+    def _mirror_sweep(self, folder: Path, over: bool) -> None:
         sweep = read_sweep(folder)
         cells = [run.swept for run in sweep.runs if run.swept is not None]
         swept = {key: ", ".join(dict.fromkeys(str(cell.get(key)) for cell in cells)) for key in sweep.swept}
@@ -115,7 +115,7 @@ class MLflow:
             )  # shown as the description
             self._set_tags(mirror, folder, sweep.name, tags)
             self._attach(book, mirror, [folder / "sweep.json", *sorted(folder.glob("summary.*"))])
-            self._set_status(mirror, sweep.runs)
+            self._set_status(mirror, sweep.runs, over)
 
     def _run(self, book: Book, folder: Path, *, params: dict[str, str], start: int, lines: list[str]) -> Any:
         """The MLflow run of ``folder``: the one in its book, else the one with its tag, else a new one."""
@@ -206,17 +206,17 @@ class MLflow:
                 self._connect()[0].log_artifact(mirror.info.run_id, str(path), target)
                 book["attached"][path.name] = stamp
 
-    def _set_status(self, mirror: Any, runs: list[Run]) -> None:
-        """RUNNING while a run has neither result nor failure, else FAILED if one has failed."""
+    def _set_status(self, mirror: Any, runs: list[Run], over: bool = False) -> None:
+        """RUNNING while a run has neither result nor failure and may still get one, else FINISHED if all have a result."""
         client, run_id = self._connect()[0], mirror.info.run_id
         statuses = {run.status for run in runs}
-        if not statuses <= {"finished", "failed"}:
+        if not over and not statuses <= {"finished", "failed"}:
             if mirror.info.status != "RUNNING":
                 client.update_run(run_id, status="RUNNING")
             return
-        status = "FAILED" if "failed" in statuses else "FINISHED"
+        status = "FINISHED" if statuses == {"finished"} else "FAILED"
         last = (run.folder / ("result.json" if run.status == "finished" else "failed.json") for run in runs)
-        end = int(1000 * max(path.stat().st_mtime for path in last))
+        end = int(1000 * max((path.stat().st_mtime for path in last if path.exists()), default=time.time()))
         if (mirror.info.status, mirror.info.end_time) != (status, end):
             client.set_terminated(run_id, status=status, end_time=end)
 

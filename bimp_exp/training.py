@@ -28,6 +28,7 @@ class Epoch:
     """What one epoch of training, or the rest of one, came to.
 
     ``losses`` has one data loss a step, ``seconds`` covers batches, augmentation, forward, backward, optimiser and masks.
+    ``step_seconds`` are read without waiting for the device, as the published code does, for the ``step_sizes`` images.
     """
 
     number: int
@@ -36,6 +37,8 @@ class Epoch:
     losses: list[float]
     accuracy: float
     seconds: float
+    step_sizes: list[int]
+    step_seconds: list[float]
 
 
 def fit(
@@ -68,13 +71,14 @@ def fit(
         num_steps = min(len(order), lr.num_steps - done)
         losses = torch.zeros(num_steps, device=device)
         num_correct = torch.zeros((), dtype=torch.int64, device=device)
-        num_images = 0
+        step_sizes: list[int] = []
+        step_seconds: list[float] = []
         torch.manual_seed(derive(seed, "noise", number))  # for dropout, which draws from the global generator
         model.train()
         synchronize(device)
         start = time.perf_counter()
         for i in range(num_steps):
-            rate = lr(done + i)
+            rate, step_start = lr(done + i), time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = rate
             images, labels = order[i]
@@ -91,7 +95,8 @@ def fit(
             method.on_step(done + i, optimizer)
             losses[i] = loss.detach()
             num_correct += (outputs.detach().argmax(1) == labels).sum()
-            num_images += len(labels)
+            step_sizes.append(len(labels))
+            step_seconds.append(time.perf_counter() - step_start)
             progress(done + i + 1, len(labels), losses[i], rate)
         synchronize(device)
         seconds = time.perf_counter() - start
@@ -106,10 +111,12 @@ def fit(
         yield Epoch(
             number=number + 1,
             num_steps=num_steps,
-            num_images=num_images,
+            num_images=sum(step_sizes),
             losses=values,
-            accuracy=num_correct.item() / num_images,
+            accuracy=num_correct.item() / sum(step_sizes),
             seconds=seconds,
+            step_sizes=step_sizes,
+            step_seconds=step_seconds,
         )
 
 

@@ -36,13 +36,23 @@ class LocalLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the grid; UserError where a run is impossible (nothing is started) or has failed (the others are done)."""
         from bimp_exp import grid, sweep
-        from bimp_exp.errors import UserError
+        from bimp_exp.errors import ConfigError, UserError
 
         setup_globals()
-        cells = sweep.cells(job_overrides)
-        configs = [self._compose(cell, initial_job_idx + i) for i, cell in enumerate(cells)]
         folder = Path(str(self.config.hydra.sweep.dir))
-        if not grid.start(cells, configs, folder):
+        started = False
+        try:
+            if self.config.hydra.sweeper.get("max_batch_size"):
+                raise ConfigError(
+                    "hydra.sweeper.max_batch_size must be null: hydra/launcher=local checks a grid as a whole"
+                )
+            cells = sweep.cells(job_overrides)
+            configs = [self._compose(cell, initial_job_idx + i) for i, cell in enumerate(cells)]
+            started = grid.start(cells, configs, folder)
+        finally:
+            if not started:
+                grid.discard(folder)
+        if not started:
             return []
         returns: list[JobReturn] = []
         try:

@@ -33,7 +33,7 @@ def _hydra() -> Iterator[None]:
 
 def composed(*overrides: str) -> dict[str, Any]:
     """The resolved configuration of a command line."""
-    return cli.resolve(grid.without_hydra(compose("config", overrides=list(overrides), return_hydra_config=True)))
+    return cli.resolve(grid.without_hydra(compose("config", overrides=list(overrides), return_hydra_config=True)))[0]
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
@@ -136,4 +136,4 @@ def test_every_sweep_has_its_number_of_runs_and_each_run_a_plan() -> None:
         for run in runs:
             cfg = compose("config", overrides=[*options, *run], return_hydra_config=True)
             merged = OmegaConf.merge(grid.without_hydra(cfg), fixed)
-            assert plan.from_config(cli.resolve(merged)).num_steps > 0  # type: ignore[arg-type]
+            assert plan.from_config(cli.resolve(merged)[0]).num_steps > 0  # type: ignore[arg-type]

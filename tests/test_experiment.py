@@ -40,7 +40,7 @@ def _hydra() -> Iterator[None]:
 
 def do(folder: Path, *overrides: str) -> Any:
     """The result of a run, its lines of metrics.jsonl and its final state_dict."""
-    config = cli.resolve(grid.without_hydra(compose("config", overrides=list(overrides), return_hydra_config=True)))
+    config = cli.resolve(grid.without_hydra(compose("config", overrides=list(overrides), return_hydra_config=True)))[0]
     made: experiment.Experiment = instantiate(config, _convert_="all")
     files.write_json(folder / "run.json", {"name": "test", "choices": {}, "swept": {}, "metric": "accuracy"})
     display = Display(Console(quiet=True), made.plan(), "test")

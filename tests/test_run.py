@@ -157,7 +157,7 @@ def test_a_grid_ends_with_its_table_and_each_run_equals_the_run_alone(finished: 
 def test_a_folder_that_holds_a_run_or_a_sweep_is_left_alone(finished: Path, tmp_path: Path) -> None:
     before = (finished / "metrics.jsonl").read_bytes()
     done = run(tmp_path, *SHORT, f"hydra.run.dir={finished}", expect=2)
-    assert f"{finished} holds a run already" in done.stderr
+    assert f"{finished} holds results already" in done.stderr
     assert (finished / "metrics.jsonl").read_bytes() == before
     (tmp_path / "sweep.json").touch()
     done = run(tmp_path, "-m", "seed=0,1", *SHORT, f"hydra.sweep.dir={tmp_path}", expect=2)
@@ -202,7 +202,17 @@ WRONG = [
     (["budget.cycles=0"], "budget.cycles=0 must be a whole number of at least 1"),
     (["sparsity=1"], "sparsity=1 must be a number in [0, 1)"),
     (["sparsity=-0.1"], "sparsity=-0.1 must be a number in [0, 1)"),
-    (["seed=null"], "seed=None must be a whole number of at least 0"),
+    (["seed=null"], "seed=null must be a whole number from 0 to"),
+    (["~seed"], "seed is missing: it must be a whole number"),
+    (["~schedule"], "schedule is missing: it must be one of its group's options"),
+    (["~schedule.warmup"], "schedule.warmup is missing: it must be a number in [0, 1]"),
+    (["schedule=null"], "schedule"),
+    (["seed=0,1"], "which needs -m"),
+    (["tracking.uri=foo"], "tracking.uri: 'foo' is not legal"),
+    (["sparsity=0.9999999"], "would remove all 268048 prunable weights"),
+    (["model=resnet18", "optim.batch_size=68"], "the last batch of an epoch has 1 of 1293 images"),
+    (["lr.initial=1e15", "optim.batch_size=2000"], "loss is"),
+    (["hydra.run.dir=/proc/foo"], "/proc"),
     (["optim.weight_decay=nan"], "optim.weight_decay=nan must be a number of at least 0"),
     (["schedule.norm=some"], "schedule.norm=some must be one of all, prunable"),
     (["runtime.device=tpu"], "runtime.device=tpu must be one of auto, cpu, cuda"),
@@ -225,7 +235,8 @@ WRONG = [
 
 @pytest.mark.parametrize(("arguments", "says"), WRONG, ids=[" ".join(w[0]) for w in WRONG])
 def test_bad_input_is_one_clear_line_and_no_result(tmp_path: Path, arguments: list[str], says: str) -> None:
-    done = run(tmp_path, *arguments, "tracking=none", expect=2)
+    quiet = [] if any(argument.startswith("tracking") for argument in arguments) else ["tracking=none"]
+    done = run(tmp_path, *arguments, *quiet, expect=2)
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("error: ")
@@ -239,6 +250,20 @@ def test_every_impossible_cell_of_a_grid_is_named_before_anything_starts(tmp_pat
     (line,) = done.stderr.strip().splitlines()
     assert "2 of 4 runs are impossible, nothing was started: " in line
     assert "clr cycles=99" in line or "cycles=99 clr" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_grids_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    for arguments, says in (
+        (["seed=range(3,3)"], "the grid is empty"),
+        (["seed=1,1"], "the same run more than once"),
+        (["optim.weight_decay=1e-4,0.0001"], "the same run more than once"),
+        (["seed=0,1", "hydra.sweeper.max_batch_size=1"], "max_batch_size must be null"),
+        (["model=resnet20,vgg16"], "1 of 2 runs are impossible, nothing was started: vgg16: model: vgg16 needs images"),
+    ):
+        done = run(tmp_path, "-m", *arguments, *SHORT, expect=2)
+        assert says in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -197,6 +197,23 @@ def test_original_schedules_warm_up_linearly_and_never_rise_after(
     assert all(a >= b >= 0 for a, b in itertools.pairwise(after))
 
 
+@given(
+    milestones=st.lists(st.floats(0, 1), max_size=4),
+    gamma=st.floats(0.1, 3),
+    warmup=st.integers(0, 4),
+    steps=st.integers(21, 60),
+    rewound=st.integers(1, 60),
+)
+def test_peak_and_floor_are_those_of_all_steps(
+    milestones: list[float], gamma: float, warmup: int, steps: int, rewound: int
+) -> None:
+    stepped = lr.Stepped(initial=0.1, warmup_epochs=warmup, milestones=milestones, gamma=gamma).schedule(steps, 5)
+    for made in (stepped, lr.tail(stepped, min(rewound, steps))):
+        found = rates(made)
+        assert made.peak == max(found)
+        assert made.floor == min(found[made.num_warmup_steps :], default=0.0)
+
+
 def test_a_warmup_as_long_as_training_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"lr\.warmup_epochs=4"):
         lr.Linear(initial=0.1, warmup_epochs=4).schedule(20, 5)

@@ -246,7 +246,7 @@ def test_children_of_a_sweep(mirror: MLflow, tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path / "table", runs_of)
     folders = [sweep / "schedule=ft seed=0", sweep / "schedule=clr seed=0"]
     mirror.sync(folders[0])  # a child may come before its parent was asked for
-    mirror.sync_sweep(sweep)
+    mirror.sync_sweep(sweep, over=False)
     mirror.sync(folders[1])
     named = {run.info.run_name: run for run in runs(mirror)}
     parent = named.pop("table")
@@ -257,7 +257,7 @@ def test_children_of_a_sweep(mirror: MLflow, tmp_path: Path) -> None:
 
     (sweep / "summary.csv").write_text("n\n2\n")
     (folders[1] / "failed.json").write_text('{"error": "e", "kind": "k"}')
-    mirror.sync_sweep(sweep)
+    mirror.sync_sweep(sweep, over=False)
     parent = client(mirror)[0].get_run(parent.info.run_id)
     assert parent.info.status == "FAILED"
     names = [a.path for a in client(mirror)[0].list_artifacts(parent.info.run_id)]
@@ -268,11 +268,11 @@ def test_an_extended_sweep_keeps_its_children(mirror: MLflow, tmp_path: Path) ->
     """Params cannot be changed, so the parent is made anew, and the finished children follow."""
     sweep = make_sweep(tmp_path / "s", [({"seed": 0}, {})])
     mirror.sync(sweep / "seed=0")
-    mirror.sync_sweep(sweep)
+    mirror.sync_sweep(sweep, over=False)
     make_run(sweep / "seed=1", swept={"seed": 1})
     facts = json.loads((sweep / "sweep.json").read_text())
     (sweep / "sweep.json").write_text(json.dumps(facts | {"runs": ["seed=0", "seed=1"]}))
-    mirror.sync_sweep(sweep)
+    mirror.sync_sweep(sweep, over=False)
     named = {run.info.run_name: run for run in runs(mirror)}
     assert set(named) == {"s", "seed=0"}
     assert named["s"].data.params == {"seed": "0, 1"}
@@ -360,7 +360,7 @@ def test_relative_database_starts_at_the_current_directory(tmp_path: Path, monke
 
 def test_nothing_does_nothing(tmp_path: Path) -> None:
     Nothing().sync(tmp_path)
-    Nothing().sync_sweep(tmp_path)
+    Nothing().sync_sweep(tmp_path, over=True)
     assert not list(tmp_path.iterdir())
 
 

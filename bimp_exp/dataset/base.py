@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bimp_exp.errors import ConfigError, DataError
-from bimp_exp.types import Count, Fraction, Natural, NonNegative, Positive, Share
+from bimp_exp.types import Count, Fraction, Natural, NonNegative, Positive, Seed, Share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +48,7 @@ class Dataset:
     num_test_images: Count
     subset: Count | None
     validation_fraction: Fraction
-    split_seed: int
+    split_seed: Seed
     mean: list[Share]  # one per channel, of pixels in [0, 1]
     std: list[Positive]
     crop_padding: Natural  # pixels
@@ -160,6 +160,13 @@ class Dataset:
                     f"{self._origin()}: {part} label {low if low < 0 else high} is not in "
                     f"0..{self.num_classes - 1} (dataset.num_classes={self.num_classes})"
                 )
+
+        present = len(set(source.train.labels.tolist()))
+        if present < self.num_classes:
+            raise DataError(
+                f"{self._origin()}: only {present} classes are among the training images, "
+                f"but dataset.num_classes={self.num_classes}"
+            )
 
     def _origin(self) -> str:
         """How an error calls the source."""

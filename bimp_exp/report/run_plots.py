@@ -11,16 +11,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bimp_exp.report.disk import read_finished, read_metrics
+from bimp_exp.report.disk import read_metrics, read_run
 from bimp_exp.report.figures import COLOURS, GREY, new_figure, save, tidy
 
 Record = dict[str, Any]
 MAX_LABELS = 24  # as many upright labels as fit side by side
 
 
-def save_plots(run_dir: Path) -> None:
-    """Draw ``run_dir``/plots/{learning_rate,accuracy,layers}.png; a DataError where the run has no result."""
-    run, result = read_finished(run_dir)
+def save_plots(run_dir: Path, result: Record) -> None:
+    """Draw ``run_dir``/plots/{learning_rate,accuracy,layers}.png of a run that came to ``result``."""
+    run = read_run(run_dir)
     records = read_metrics(run_dir)
     save(learning_rate_figure(records, result), run_dir / "plots" / "learning_rate.png")
     save(accuracy_figure(records, result, run.metric), run_dir / "plots" / "accuracy.png")
