@@ -45,7 +45,7 @@ def launch(cfg: DictConfig) -> float | None:
     """Do the run that ``cfg`` describes, or print its plan; the final test metric."""
     try:
         return _launch(cfg)
-    except UserError as error:
+    except (UserError, HydraException) as error:
         if HydraConfig.get().mode != RunMode.MULTIRUN:
             sys.exit(_say(explain(error)))  # an exception would make Hydra add a line of its own
         raise
