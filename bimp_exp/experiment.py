@@ -74,10 +74,15 @@ class Experiment:
 
     def check(self) -> None:
         """Raise UserError for all that can be known before data are read and files are written."""
-        self.plan()
+        last = self.plan().phases[-1].phase
         self.dataset.check_files()
         with torch.device("meta"):  # shapes only
-            self.model(image_shape=self.dataset.image_shape, num_classes=self.dataset.num_classes)
+            model = self.model(image_shape=self.dataset.image_shape, num_classes=self.dataset.num_classes)
+        if last.cycle:
+            weights = prune.prunable(model, every_weight=self.conventions.prune_every_weight)
+            shapes = [w.shape for w in weights.values()]
+            num_pruned = prune.num_pruned(last, sum(map(math.prod, shapes)), 0, per_cycle=False)
+            self.selector.check(shapes, Cut(fraction=last.sparsity, num_pruned=num_pruned))
 
     def network(self) -> nn.Module:
         """The untrained network; its weights follow from the seed alone, so they are the same for all methods."""
@@ -244,7 +249,7 @@ class _Run:
             "fraction": phase.fraction,
             "sparsity": sparsity,
             "sparsity_all_parameters": metrics.sparsity_all_parameters(self.model),
-            "num_pruned": num_pruned - num_gone,
+            "num_pruned": sum(int((~mask).sum()) for mask in self.masks.values()) - num_gone,
             "before": before,
             "right_after": after,
             "pruning_stability": metrics.pruning_stability(
