@@ -172,15 +172,17 @@ def test_lamp_scores() -> None:
     assert lamp.scores(zero, zero == 0).tolist() == [0, 0, 0]  # 0 / 0
     assert lamp.scores(one, one < 2).tolist() == [0, 0, 1]
     assert lamp.scores(torch.tensor([9.0, 1.0]), torch.tensor([False, True])).tolist() == [0, 1]  # masked: not there
+    tiny = torch.tensor([1e-30, 2e-30])  # their squares are 0 in float32
+    assert lamp.scores(tiny, tiny > 0).tolist() == pytest.approx([0.2, 1])
     assert lamp.scores(torch.full((4,), 7.0), torch.ones(4).bool()).tolist() == pytest.approx([1 / 4, 1 / 3, 1 / 2, 1])
 
 
-def test_lamp_sums_from_the_large_end() -> None:
-    """One large and a million small weights: a running sum in float32 from either end loses the small ones."""
-    weight = torch.full((1_000_001,), 1e-3)
-    weight[0] = 1e3
+def test_lamp_sums_a_million_small_weights_beside_a_large_one() -> None:
+    """In float32, 1e4 + 1e-4 is 1e4: a running sum there would lose all of them, one hundredth of the whole."""
+    weight = torch.full((1_000_001,), 1e-2)
+    weight[0] = 100
     lowest = lamp.scores(weight, torch.ones_like(weight, dtype=torch.bool)).min().item()
-    assert lowest == pytest.approx(1e-6 / (1e6 + 1), rel=1e-6)  # 1e6 + a million times 1e-6
+    assert lowest == pytest.approx(1e-4 / (1e4 + 100), rel=1e-6)
 
 
 def test_lamp_leaves_each_layer_a_weight_while_there_are_as_many_to_leave() -> None:
@@ -266,6 +268,11 @@ def test_uniform_plus_with_few_layers_removes_all_it_may_and_no_more(shapes: lis
                 selector("uniform_plus").counts(layers, asked)
         else:
             assert abs(sum(selector("uniform_plus").counts(layers, asked)) - num) <= 1
+
+
+def test_uniform_plus_rounds_a_half_in_favour_of_the_last_layer() -> None:
+    layers = [Layer(shape=(1, 3), num_left=3), Layer(shape=(1, 10), num_left=3)]
+    assert selector("uniform_plus").counts(layers, Cut(fraction=0.5, num_pruned=10)) == [2, 1]  # it must keep 2 of 10
 
 
 def test_more_than_all_is_refused_for_every_selector() -> None:
@@ -422,6 +429,12 @@ def test_a_zero_that_is_not_masked_counts_as_there() -> None:
     masks = {"a": torch.tensor([False, True, True, True])}
     for name in ("global", "uniform", "lamp"):
         assert texts(selector(name)(weights, masks, Cut(fraction=1 / 3, num_pruned=2))) == ["0011"]
+    masks = {"a": torch.tensor([True, True, True, False])}  # what is gone goes first, whatever its place
+    for name in ("global", "uniform", "lamp", "random"):
+        assert texts(selector(name)(weights, masks, Cut(fraction=0, num_pruned=1))) == ["1110"]
+    filters = {"a": torch.tensor([0.0, 1.0, 0.0]).view(3, 1, 1, 1)}
+    masks = {"a": torch.tensor([True, True, False]).view(3, 1, 1, 1)}
+    assert texts(selector("filter_l2")(filters, masks, Cut(fraction=0.5, num_pruned=2))) == ["010"]
 
 
 def test_a_pruned_weight_that_grew_stays_pruned() -> None:
