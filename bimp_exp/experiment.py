@@ -90,12 +90,13 @@ class Experiment:
                     f"optim.batch_size={plan.batch_size}: the last batch of an epoch has {last} of "
                     f"{plan.num_fit_images} images, too few for the model ({error})"
                 ) from None
-        num_weights = sum(w.numel() for w in prune.prunable(model).values())
-        num_gone = 0
+        weights = prune.prunable(model, every_weight=self.conventions.prune_every_weight)
+        shapes = [w.shape for w in weights.values()]
+        num_weights, num_gone = sum(map(math.prod, shapes)), 0
         for planned in plan.phases[1:]:
-            num_gone = prune.num_pruned(
-                planned.phase, num_weights, num_gone, per_cycle=self.conventions.count_per_cycle
-            )
+            phase = planned.phase
+            num_gone = prune.num_pruned(phase, num_weights, num_gone, per_cycle=self.conventions.count_per_cycle)
+            self.selector.check(shapes, Cut(fraction=phase.sparsity, num_pruned=num_gone))
 
     def network(self) -> nn.Module:
         """The untrained network; its weights follow from the seed alone, so they are the same for all methods."""
@@ -268,7 +269,7 @@ class _Run:
         reference = self.dense_scores if x.conventions.stability_against_dense else before
         return {
             "fraction": phase.fraction,
-            "num_pruned": num_pruned - num_gone,
+            "num_pruned": sum(int((~mask).sum()) for mask in self.masks.values()) - num_gone,
             "before": before,
             "right_after": after,
             "pruning_stability": metrics.pruning_stability(

@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 from rich.console import Console
 
 from bimp_exp import cli, experiment, files, grid, optim
+from bimp_exp.errors import ConfigError
 from bimp_exp.progress import Display
 from bimp_exp.record import Record
 from bimp_exp.tracking import Nothing
@@ -174,3 +175,30 @@ def test_other_ways_to_compute_come_out_alike(tmp_path: Path, how: str) -> None:
     losses = [[line["train_loss"] for line in do(tmp_path / n, *TINY, h)[1] if "train_loss" in line] for n, h in
               (("p", "seed=0"), ("o", how))]  # fmt: skip
     assert losses[0][0] == pytest.approx(losses[1][0], rel=0.02)  # the same start, up to rounding
+
+
+@pytest.mark.parametrize("selector", sorted(path.stem for path in (ROOT / "conf" / "selector").glob("*.yaml")))
+def test_every_selector_prunes_and_reports_what_is_gone(tmp_path: Path, selector: str) -> None:
+    result, _, state = do(tmp_path, *TINY, f"selector={selector}")
+    layers, cuts = result["final"]["layers"], [p["pruning"] for p in result["phases"][1:]]
+    zeros, num = sum(layer["num_zeros"] for layer in layers), sum(layer["num_weights"] for layer in layers)
+    assert sum(cut["num_pruned"] for cut in cuts) == zeros == sum(int((state[x["name"]] == 0).sum()) for x in layers)
+    assert result["final"]["sparsity"] == cuts[-1]["sparsity"] == zeros / num
+    if selector == "filter_l2":  # whole filters, 68.4 % of them and then of the rest; the classifier stays
+        assert [x["num_weights"] - x["num_zeros"] for x in layers if state[x["name"]].ndim == 2] == [640]
+        filters = [state[x["name"]].flatten(1).any(1).sum().item() for x in layers[:-1]]
+        assert filters == [{16: 2, 32: 3, 64: 6}[len(state[x["name"]])] for x in layers[:-1]]
+    elif selector in ("uniform", "uniform_plus", "erk"):
+        assert abs(zeros - 0.9 * num) <= 2 * len(layers)  # roundings of every layer in two cycles
+    else:
+        assert zeros == round(0.9 * num)
+    whole = {x["name"] for x in layers if x["num_zeros"] == 0}
+    small = {"uniform_plus": {"conv.weight"}, "erk": {"conv.weight", "classifier.weight"}}
+    assert whole == small.get(selector, {"classifier.weight"} if selector == "filter_l2" else set())
+
+
+def test_an_infeasible_sparsity_is_refused_before_anything_is_trained() -> None:
+    overrides = [*TINY, "selector=uniform_plus", "sparsity=0.999"]
+    config = cli.resolve(grid.without_hydra(compose("config", overrides=overrides, return_hydra_config=True)))
+    with pytest.raises(ConfigError, match=r"^sparsity: selector=uniform_plus .* choose at most 0\.9963, or another"):
+        instantiate(config, _convert_="all").check()  # 144 and a fifth of 640 of the 74,512 weights must stay

@@ -225,6 +225,8 @@ WRONG = [
     (["dataset=cifar10"], "dataset.root=null must be a folder"),
     (["dataset=cifar10", "dataset.root=nowhere"], "dataset.root=nowhere: there is no such folder"),
     (["model=vgg16"], "model: vgg16 needs images of at least 32x32 pixels, not 8x8"),
+    (["selector=uniform_plus", "sparsity=0.9995"], "sparsity: selector=uniform_plus cannot remove"),
+    (["selector=globl"], "selector=globl: no such option (did you mean global?); choose one of erk, filter_l2, global"),
     (["model.depth=21"], "model.depth: 21 is not 6n+2"),
     (["dense_checkpoint=none.pt"], "dense_checkpoint=none.pt: there is no such file"),
     (["seed=${nothing}"], "nothing"),

@@ -6,26 +6,41 @@ Laws for all of them: exactly the asked number goes (in all, or per layer, as th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor
+
+from bimp_exp.errors import ConfigError
 
 Masks = dict[str, Tensor]  # name of the weight -> bool tensor of its shape, True = kept
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """``fraction`` of the remaining weights is to go, so that ``num_pruned`` of all are gone afterwards."""
+    """``fraction`` of the remaining weights is to go, so that ``num_pruned`` of all are gone afterwards.
+
+    Criteria with one threshold follow ``num_pruned``; those with a rule per layer may miss it by the layers' roundings.
+    """
 
     fraction: float
     num_pruned: int
 
+    def __post_init__(self) -> None:
+        if self.fraction > 1:
+            raise ConfigError(
+                f"sparsity: {self.fraction:g} of the remaining weights cannot be removed by any selector, at most 1 "
+                "(all of them); choose a lower one"
+            )
 
-class Selector(Protocol):
-    """One option of ``conf/selector/``."""
+
+@dataclass(frozen=True, kw_only=True)
+class Selector:
+    """What each of ``conf/selector/`` has in common."""
+
+    def check(self, shapes: Sequence[Sequence[int]], cut: Cut) -> None:
+        """Raise ConfigError where no weights of these shapes could be cut so much, before anything is trained."""
 
     def __call__(self, weights: Mapping[str, Tensor], masks: Masks, cut: Cut) -> Masks:
         """New masks; ``weights`` and ``masks`` have the same names and shapes."""
-        ...
+        raise NotImplementedError

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from bimp_exp.selector._smallest import smallest
-from bimp_exp.selector.base import Cut, Masks
+from bimp_exp.selector._allocation import one_threshold
+from bimp_exp.selector.base import Cut, Masks, Selector
 
 
 @dataclass(frozen=True, kw_only=True)
-class Global:
+class Global(Selector):
     """One threshold for all layers; a layer may lose all its weights."""
 
     def __call__(self, weights: Mapping[str, Tensor], masks: Masks, cut: Cut) -> Masks:
-        """See Selector. What is pruned already scores below every weight, so it stays pruned."""
-        scores = [w.detach().abs().masked_fill(~masks[name], -1.0).flatten() for name, w in weights.items()]
-        kept = ~smallest(torch.cat(scores), cut.num_pruned)
-        parts = torch.split(kept, [w.numel() for w in weights.values()])
-        return {name: part.view(w.shape) for (name, w), part in zip(weights.items(), parts, strict=True)}
+        """See Selector."""
+        return one_threshold({name: w.detach().abs() for name, w in weights.items()}, masks, cut.num_pruned)
