@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bimp_exp.types import Count, NonNegative, Share
 
@@ -35,7 +35,7 @@ class SGD:
 
         spared = {id(p) for p in undecayed}
         every = list(parameters)
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in every if id(p) not in spared]},
             {"params": [p for p in every if id(p) in spared], "weight_decay": 0.0},
         ]

@@ -59,7 +59,7 @@ class CS(Method):
 
     def penalty(self) -> Tensor:
         """strength * sum sigmoid(beta s)."""
-        total = self.strength * sum((g.beta * g.s).sigmoid().sum() for g in self.gates.values())
+        total = self.strength * torch.stack([(g.beta * g.s).sigmoid().sum() for g in self.gates.values()]).sum()
         return total + _parametrize.second_decay(self.setting) if self.double_weight_decay else total
 
     def on_step(self, step: int, optimizer: Optimizer) -> None:

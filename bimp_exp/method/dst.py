@@ -67,7 +67,7 @@ class DST(Method):
 
     def penalty(self) -> Tensor:
         """strength * sum exp(-t)."""
-        total = self.strength * sum(layer.t.neg().exp().sum() for layer in self.layers.values())
+        total = self.strength * torch.cat([layer.t for layer in self.layers.values()]).neg().exp().sum()
         return total + _parametrize.second_decay(self.setting) if self.double_weight_decay else total
 
     def on_step(self, step: int, optimizer: Optimizer) -> None:

@@ -7,15 +7,19 @@ others are moved by weight decay and momentum alone. At the end the network is p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
 
 from bimp_exp import prune
 from bimp_exp.method._gradual import exact
 from bimp_exp.method._ranking import survivors
 from bimp_exp.method.base import Method, Prunes
 
-if TYPE_CHECKING:
-    import torch
+
+def _importance(parameter: nn.Parameter) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter * parameter.grad
 
 
 @dataclass(kw_only=True)
@@ -28,7 +32,7 @@ class GSM(Method):
 
     def on_gradients(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Keep the gradients of the k weights that matter most."""
-        keep = survivors(self.setting, lambda p: p * p.grad, everything=self.rank_all_parameters)
+        keep = survivors(self.setting, _importance, everything=self.rank_all_parameters)
         for parameter, mask in keep:
             if parameter.grad is not None:
                 parameter.grad.mul_(mask)
