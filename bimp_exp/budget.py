@@ -18,25 +18,31 @@ from bimp_exp.types import Count, Fraction, NonNegative
 class Phase:
     """One stretch of training. ``cycle`` 0 is dense training; each cycle j >= 1 first prunes.
 
-    ``fraction`` of the remaining weights is removed at the start, ``sparsity`` of all are then gone.
+    ``fraction`` of the remaining weights is removed at the start, ``sparsity`` of all are then gone. A method that prunes
+    while it trains has its training as cycle 0 and, after its final prune, its fine-tuning as cycle 1.
     """
 
     cycle: int
     epochs: float
     fraction: float = 0.0
     sparsity: float = 0.0
+    label: str = ""
 
     @property
     def name(self) -> str:
         """How logs and reports call it."""
-        return f"cycle {self.cycle}" if self.cycle else "dense"
+        return self.label or (f"cycle {self.cycle}" if self.cycle else "dense")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What each of ``conf/budget/`` has in common; ``epochs`` is T."""
+    """What each of ``conf/budget/`` has in common; ``epochs`` is T.
+
+    ``finetune_epochs`` come on top for methods that prune while they train (paper, Section 3.3); others ignore them.
+    """
 
     epochs: Count
+    finetune_epochs: NonNegative
 
     def phases(self, sparsity: float) -> list[Phase]:
         """The phases in order, dense training first, ending at ``sparsity``; ConfigError where numbers do not fit."""

@@ -109,9 +109,17 @@ def parameters(target: str) -> dict[str, str]:
         if own:
             hints = _arguments(own[0])
         for statement in definition.body:
-            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and not own:
-                hints[statement.target.id] = ast.unparse(statement.annotation)
-    return {name: hint for name, hint in hints.items() if "ClassVar" not in hint}
+            if isinstance(statement, ast.AnnAssign) and not own and not _is_internal(statement):
+                hints[ast.unparse(statement.target)] = ast.unparse(statement.annotation)
+    return hints
+
+
+def _is_internal(statement: ast.AnnAssign) -> bool:
+    """Whether an annotated name of a dataclass is no parameter: a class variable, or a field with init=False."""
+    value = statement.value
+    options = value.keywords if isinstance(value, ast.Call) else []
+    unset = any(option.arg == "init" and ast.unparse(option.value) == "False" for option in options)
+    return unset or ast.unparse(statement.annotation).startswith("ClassVar")
 
 
 def constant(target: str, name: str) -> Any:

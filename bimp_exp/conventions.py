@@ -32,5 +32,9 @@ class Conventions:
     """SLR and stepped: the last rate of the original warm-up is not replaced by the peak."""
     slr_index_in_floating_point: bool
     """SLR and stepped: the index is int(k * (L / N)), for some sizes one too low."""
+    rank_all_parameters: bool
+    """[10] GSM and LC rank all parameters, biases and batch-norm included, for int((1 - S) * N) places."""
+    double_weight_decay: bool
+    """[13] CS and DST: weight decay acts twice on the weights, and for CS on s as well."""
     mean_of_rates: bool
     """Images per second is the mean over steps of their rates, not all images over all time."""

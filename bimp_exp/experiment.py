@@ -16,13 +16,14 @@ from torch import nn
 
 from bimp_exp import checkpoint, metrics, prune
 from bimp_exp import plan as planning
-from bimp_exp.budget import Budget
+from bimp_exp.budget import Budget, Phase
 from bimp_exp.conventions import Conventions
 from bimp_exp.dataset.base import Dataset
 from bimp_exp.dataset.data import Data
 from bimp_exp.errors import ConfigError, TrainingError
 from bimp_exp.lr import Original, Schedule
-from bimp_exp.method.base import Method
+from bimp_exp.method.base import Method, Setting
+from bimp_exp.method.dense import Dense
 from bimp_exp.optim import SGD
 from bimp_exp.plan import Plan, PlannedPhase
 from bimp_exp.progress import Display
@@ -135,13 +136,23 @@ class _Run:
         x = self.x
         phases: list[dict[str, Any]] = []
         rates: list[Schedule] = []
-        x.method.attach(self.model, self.plan.num_steps)
-        optimizer = x.optim.build(self.model.parameters())
+        x.method.attach(
+            Setting(
+                model=self.model,
+                weights=self.weights,
+                selector=x.selector,
+                sparsity=x.sparsity,
+                weight_decay=x.optim.weight_decay,
+                num_steps=self.plan.phases[0].num_steps,
+                steps_per_epoch=self.plan.steps_per_epoch,
+            )
+        )
+        optimizer = x.optim.build(self.model.parameters(), x.method.undecayed())
         for planned in self.plan.phases:
             lr, pruning = self.plan.original, None
             if planned.phase.cycle:
                 pruning, report = self.prune(planned, phases[-1]["metrics"])
-                lr = x.schedule(self.plan.original, planned.num_steps, report)
+                lr = self.plan.retraining(self.plan.original, planned.num_steps, report)
                 pruning["d"] = lr.peak / self.plan.original.peak if planned.num_steps else None
             if planned.phase.cycle == 1:
                 optimizer = x.optim.build(self.model.parameters())  # momentum starts anew once, then stays over cycles
@@ -149,7 +160,6 @@ class _Run:
             rates += [lr] if planned.num_steps else []
             self.dense_scores = self.dense_scores or phases[-1]["metrics"]
             self.record.sync()
-        x.method.detach(self.model)
         result = {
             "phases": phases,
             "final": phases[-1]["metrics"] | self.facts(),
@@ -180,7 +190,7 @@ class _Run:
             self.data,
             lr=lr,
             optimizer=optimizer,
-            method=x.method,
+            method=Dense() if planned.phase.cycle else x.method,  # hooks end with the training they belong to
             masked=[(self.weights[weight], mask) for weight, mask in self.masks.items()],
             runtime=x.runtime,
             device=self.device,
@@ -207,6 +217,7 @@ class _Run:
                 first + done,
                 name,
                 epoch=(first + done) / self.plan.steps_per_epoch,
+                sparsity=self.sparsity(),
                 train_accuracy=epoch.accuracy,
                 validation_accuracy=validation.accuracy,
                 validation_loss=validation.loss,
@@ -240,16 +251,13 @@ class _Run:
 
     def prune(self, planned: PlannedPhase, before: dict[str, float]) -> tuple[dict[str, Any], PruneReport]:
         """Cut the network down to the sparsity of ``planned``; what happened, for the result and for the schedule."""
-        x, phase, weights = self.x, planned.phase, self.weights
-        masks = self.masks or {n: torch.ones_like(w, dtype=torch.bool) for n, w in weights.items()}
-        num_weights = sum(w.numel() for w in weights.values())
-        num_gone = sum(int((~mask).sum()) for mask in masks.values())
-        num_pruned = prune.num_pruned(phase, num_weights, num_gone, per_cycle=x.conventions.count_per_cycle)
-        self.masks = x.selector(weights, masks, Cut(fraction=phase.fraction, num_pruned=num_pruned))
-        norm_all = prune.norm(prune.weights_and_biases(self.model))
-        norm_prunable = prune.norm(weights.values())
-        removed_norm = prune.norm(w.detach()[~self.masks[n]] for n, w in weights.items())
-        prune.apply(weights, self.masks)
+        x, phase = self.x, planned.phase
+        whole = prune.effective(self.model, self.weights)
+        num_gone = sum(int((~mask).sum()) for mask in self.masks.values())
+        self.cut(phase, num_gone)
+        norm_prunable = prune.norm(whole.values())
+        norm_all = math.hypot(norm_prunable, prune.norm(prune.other_weights_and_biases(self.model, self.weights)))
+        removed_norm = prune.norm(whole[name] - weight.detach() for name, weight in self.weights.items())
         evaluating = self.seconds_evaluating
         after = self.scores(recalibrate=x.conventions.recalibrate_batch_norm)
         facts = self.facts()
@@ -282,6 +290,19 @@ class _Run:
             "seconds_evaluating": self.seconds_evaluating - evaluating,
         } | facts, report
 
+    def cut(self, phase: Phase, num_gone: int) -> None:
+        """New masks, and the weights that they remove at 0: by the selector, or the final prune of the method."""
+        x, weights = self.x, self.weights
+        if x.method.prunes == "while training":
+            x.method.detach()
+            self.masks = {name: weight.detach() != 0 for name, weight in weights.items()}
+            return
+        masks = self.masks or {n: torch.ones_like(w, dtype=torch.bool) for n, w in weights.items()}
+        num_weights = sum(w.numel() for w in weights.values())
+        num_pruned = prune.num_pruned(phase, num_weights, num_gone, per_cycle=x.conventions.count_per_cycle)
+        self.masks = x.selector(weights, masks, Cut(fraction=phase.fraction, num_pruned=num_pruned))
+        prune.apply(weights, self.masks)
+
     def scores(self, validation: Score | None = None, *, recalibrate: bool = False) -> dict[str, float]:
         """Accuracy on the training, validation and test images; ``validation`` where it is known already."""
         train = self.evaluate("train", recalibrate=recalibrate)
@@ -299,6 +320,11 @@ class _Run:
         score = evaluate(self.model, batches, runtime=self.x.runtime, device=self.device, train_mode=recalibrate)
         self.seconds_evaluating += time.perf_counter() - start
         return score
+
+    def sparsity(self) -> float:
+        """Zeros among the effective prunable weights."""
+        weights = prune.effective(self.model, self.weights).values()
+        return sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
 
     def facts(self) -> dict[str, Any]:
         """Sparsity, multiply-adds and theoretical speed-up of the network as it is."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bimp_exp.types import Count, NonNegative, Share
 
@@ -24,12 +24,23 @@ class SGD:
     weight_decay: NonNegative
     batch_size: Count
 
-    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.SGD:
-        """A new optimiser with empty momentum buffers; its rate is set anew before every step."""
+    def build(
+        self, parameters: Iterable[torch.nn.Parameter], undecayed: Iterable[torch.nn.Parameter] = ()
+    ) -> torch.optim.SGD:
+        """A new optimiser with empty momentum buffers; its rate is set anew before every step.
+
+        ``undecayed`` are those of ``parameters`` that weight decay leaves alone.
+        """
         import torch
 
+        spared = {id(p) for p in undecayed}
+        every = list(parameters)
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in every if id(p) not in spared]},
+            {"params": [p for p in every if id(p) in spared], "weight_decay": 0.0},
+        ]
         return torch.optim.SGD(
-            parameters,
+            [group for group in groups if group["params"]],
             lr=0.0,
             momentum=self.momentum,
             weight_decay=self.weight_decay,

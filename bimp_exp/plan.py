@@ -14,6 +14,7 @@ from bimp_exp.budget import Budget, Phase
 from bimp_exp.errors import ConfigError
 from bimp_exp.lr import Original, Schedule
 from bimp_exp.schedule.base import PruneReport, Retraining
+from bimp_exp.schedule.ft import FT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +71,19 @@ def make(
     loads_dense: bool,
 ) -> Plan:
     """The plan of a run; ConfigError where budget, method, schedule and sparsity do not fit together."""
-    phases = budget.phases(sparsity)
-    if prunes == "between phases" and len(phases) == 1:
-        raise ConfigError("method=imp prunes between phases: budget must be one of bimp, imp, renda")
-    if prunes != "between phases":
+    if prunes == "between phases":
+        phases = budget.phases(sparsity)
+        if len(phases) == 1:
+            raise ConfigError("method=imp prunes between phases: budget must be one of bimp, imp, renda")
+    else:
         phases = [Phase(cycle=0, epochs=budget.total(sparsity))]
+    if prunes == "while training":
+        phases = [
+            Phase(cycle=0, epochs=budget.total(sparsity), label="training"),
+            Phase(cycle=1, epochs=budget.finetune_epochs, sparsity=sparsity, label="finetune"),
+        ]
+        schedule = FT()
+        loads_dense = False  # a checkpoint is where training starts, not what replaces it
     steps_per_epoch = -(-num_fit_images // batch_size)
     dense_steps = round(phases[0].epochs * steps_per_epoch)
     original = lr.schedule(dense_steps, steps_per_epoch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
@@ -52,9 +53,19 @@ def norm(tensors: Iterable[Tensor]) -> float:
     return math.sqrt(sum(t.detach().double().square().sum().item() for t in tensors))
 
 
-def weights_and_biases(model: nn.Module) -> list[nn.Parameter]:
-    """The ``weight`` and ``bias`` of every module, normalisation included: what the published code's ||W|| is over."""
-    return [p for name, p in model.named_parameters() if name.rpartition(".")[2] in ("weight", "bias")]
+def other_weights_and_biases(model: nn.Module, weights: Iterable[str]) -> list[nn.Parameter]:
+    """The ``weight`` and ``bias`` of every module, normalisation included, but for the prunable ``weights``.
+
+    Together they are what the published code's ||W|| is over.
+    """
+    prunable_names = set(weights)
+    named = model.named_parameters()
+    return [p for n, p in named if n.rpartition(".")[2] in ("weight", "bias") and n not in prunable_names]
+
+
+def effective(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
+    """Copies of the weights that the network computes with, under their plain names, parametrised or not."""
+    return {name: attrgetter(name)(model).detach().clone() for name in names}
 
 
 def apply(weights: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor]) -> None:

@@ -18,7 +18,7 @@ from tests.conftest import golden
 def pruned_per_cycle(num_weights: int, sparsity: float, cycles: int, *, per_cycle: bool) -> list[int]:
     """Weights removed in every cycle."""
     gone = [0]
-    for phase in IMP(epochs=1, retrain_epochs=1, cycles=cycles).phases(sparsity)[1:]:
+    for phase in IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, cycles=cycles).phases(sparsity)[1:]:
         gone.append(num_pruned(phase, num_weights, gone[-1], per_cycle=per_cycle))
     return [b - a for a, b in pairwise(gone)]
 
@@ -28,7 +28,7 @@ def test_golden_fractions_and_counts(case: dict[str, Any]) -> None:
     n, s, cycles = (case["inputs"][key] for key in ("n_prunable", "target_sparsity", "cycles"))
     expected = case["expected"]
     assert fraction_per_cycle(s, cycles) == pytest.approx(expected["fraction_of_remaining_per_cycle"], abs=1e-9)
-    phases = IMP(epochs=1, retrain_epochs=1, cycles=cycles).phases(s)[1:]
+    phases = IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, cycles=cycles).phases(s)[1:]
     assert [p.sparsity for p in phases] == pytest.approx(expected["cumulative_sparsity"], abs=1e-9)
     for key, per_cycle in (("recommended_cumulative_target", False), ("bimp_code", True)):
         found = pruned_per_cycle(n, s, cycles, per_cycle=per_cycle)
@@ -39,31 +39,31 @@ def test_golden_fractions_and_counts(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", golden("imp_cycles", kind="bimp_epoch_split"))
 def test_golden_bimp_split(case: dict[str, Any]) -> None:
     total, first, cycles = (case["inputs"][key] for key in ("total_epochs", "initial_epochs", "cycles"))
-    phases = BIMP(epochs=total, dense_epochs=first, retrain_epochs=None, cycles=cycles).phases(0.9)
+    phases = BIMP(finetune_epochs=0, epochs=total, dense_epochs=first, retrain_epochs=None, cycles=cycles).phases(0.9)
     assert [p.epochs for p in phases] == [first, *case["expected"]["retrain_epochs_per_cycle"]]
 
 
 @pytest.mark.parametrize("case", golden("imp_cycles", kind="renda_cycles"))
 def test_golden_renda(case: dict[str, Any]) -> None:
     s, fraction = case["inputs"]["target_sparsity"], case["inputs"]["fraction_per_cycle"]
-    budget = Renda(epochs=7, fraction=fraction, cycles=None)
+    budget = Renda(finetune_epochs=0, epochs=7, fraction=fraction, cycles=None)
     assert budget.num_cycles(s) == case["expected"]["cycles_needed_to_reach_target_ceil"]
     phases = budget.phases(s)
     assert {p.epochs for p in phases} == {7}
     assert phases[-1].sparsity == s  # the last cycle hits the goal, which exactly 20 % a cycle would overshoot
-    given_cycles = Renda(epochs=7, fraction=fraction, cycles=10).phases(0.9)
+    given_cycles = Renda(finetune_epochs=0, epochs=7, fraction=fraction, cycles=10).phases(0.9)
     assert len(given_cycles) == 11
     assert given_cycles[1].fraction == pytest.approx(0.20567, abs=1e-5)  # the paper's 10 cycles for 90 %
 
 
 def test_imp_adds_cycles_to_dense_training_and_bimp_splits_what_is_there() -> None:
-    imp = IMP(epochs=200, retrain_epochs=2.5, cycles=3)
+    imp = IMP(finetune_epochs=0, epochs=200, retrain_epochs=2.5, cycles=3)
     assert [p.epochs for p in imp.phases(0.9)] == [200, 2.5, 2.5, 2.5]
     assert imp.total(0.9) == 207.5
-    bimp = BIMP(epochs=200, dense_epochs=60, retrain_epochs=40, cycles=3)
+    bimp = BIMP(finetune_epochs=0, epochs=200, dense_epochs=60, retrain_epochs=40, cycles=3)
     assert [p.epochs for p in bimp.phases(0.9)] == [60, 40, 40, 40]
     assert bimp.total(0.9) == 200
-    assert [p.epochs for p in Dense(epochs=9).phases(0.9)] == [9]
+    assert [p.epochs for p in Dense(finetune_epochs=0, epochs=9).phases(0.9)] == [9]
 
 
 @pytest.mark.parametrize(
@@ -76,24 +76,24 @@ def test_imp_adds_cycles_to_dense_training_and_bimp_splits_what_is_there() -> No
 )
 def test_bimp_refuses_numbers_that_do_not_fit(wrong: dict[str, Any], names: str) -> None:
     with pytest.raises(ConfigError, match=names):
-        BIMP(**wrong).phases(0.9)
+        BIMP(finetune_epochs=0, **wrong).phases(0.9)
 
 
 def test_removing_every_weight_is_refused() -> None:
-    phase = IMP(epochs=1, retrain_epochs=1, cycles=1).phases(0.99)[1]
+    phase = IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, cycles=1).phases(0.99)[1]
     with pytest.raises(ConfigError, match="all 20"):
         num_pruned(phase, 20, 0, per_cycle=False)  # round(19.8) = 20
 
 
 def test_halves_round_to_even() -> None:
-    phase = IMP(epochs=1, retrain_epochs=1, cycles=1).phases(0.5)[1]
+    phase = IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, cycles=1).phases(0.5)[1]
     assert [num_pruned(phase, n, 0, per_cycle=False) for n in (5, 7)] == [2, 4]
 
 
 @given(total=st.integers(2, 300), first=st.integers(1, 299), cycles=st.integers(1, 12), s=st.floats(0, 0.99))
 def test_bimp_spends_exactly_its_epochs_in_nearly_equal_cycles(total: int, first: int, cycles: int, s: float) -> None:
     assume(total - first >= cycles)
-    phases = BIMP(epochs=total, dense_epochs=first, retrain_epochs=None, cycles=cycles).phases(s)
+    phases = BIMP(finetune_epochs=0, epochs=total, dense_epochs=first, retrain_epochs=None, cycles=cycles).phases(s)
     assert sum(p.epochs for p in phases) == total
     lengths = [p.epochs for p in phases[1:]]
     assert min(lengths) >= 1

@@ -39,7 +39,8 @@ def test_values(hint: str, good: list[Any], bad: list[Any], legal: str) -> None:
 
 def test_parameters_are_read_with_those_of_the_base_class() -> None:
     assert config.parameters("bimp_exp.budget.BIMP") == {
-        "epochs": "Count", "dense_epochs": "Count", "retrain_epochs": "Count | None", "cycles": "Count"
+        "epochs": "Count", "finetune_epochs": "NonNegative", "dense_epochs": "Count", "retrain_epochs": "Count | None",
+        "cycles": "Count",
     }  # fmt: skip
     assert config.parameters("bimp_exp.schedule.llr.LLR") == {"warmup": "Share"}  # from another file
     assert config.parameters("bimp_exp.tracking.MLflow") == {"uri": "str", "experiment": "str"}  # of __init__

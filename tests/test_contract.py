@@ -14,7 +14,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from bimp_exp import cli, config, grid, plan
+from bimp_exp import cli, config, grid, plan, prune
+from bimp_exp.method.base import Setting
+from bimp_exp.selector.global_ import Global
 from tests import toys
 from tests.conftest import ROOT
 
@@ -99,14 +101,26 @@ def test_every_model_trains_two_steps(model: str) -> None:
 
 @pytest.mark.parametrize("method", [option for group, option in OPTIONS if group == "method"])
 def test_the_hooks_of_every_method_are_idempotent_in_a_step(method: str) -> None:
-    made = instantiate(composed(f"method={method}", "budget=dense")["method"])
-    model = toys.linear()
-    made.attach(model, 3)
-    toys.train(model, toys.data(8), steps=2, method=made)
+    made = instantiate(composed(f"method={method}", "budget=dense" if method == "dense" else "budget=bimp")["method"])
+    model = toys.linear(side=3)
+    weights = prune.prunable(model)
+    made.attach(
+        Setting(
+            model=model,
+            weights=weights,
+            selector=Global(),
+            sparsity=0.5,
+            weight_decay=0.01,
+            num_steps=4,
+            steps_per_epoch=1,
+        )
+    )
+    optimizer = toys.SGD(momentum=0.9, weight_decay=0.01, batch_size=8).build(model.parameters(), made.undecayed())
+    toys.train(model, toys.data(16, side=3), steps=2, method=made, optimizer=optimizer)
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    made.on_step(1, toys.SGD(momentum=0.0, weight_decay=0.0, batch_size=8).build(model.parameters()))
+    made.on_step(1, optimizer)
     assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
-    made.detach(model)
+    made.detach()
     assert model.state_dict().keys() == toys.linear().state_dict().keys()
 
 

@@ -1,29 +1,58 @@
 """What a method is: hooks around the training step, every one of which does nothing by default.
 
-Order inside a step: forward (with whatever ``attach`` put there), loss + ``penalty``, backward, ``on_gradients``, optimiser
-step, ``on_step``. All state of a method is a buffer or parameter of the model or a pure function of the step, so a run
-can stop and continue anywhere. Imports no PyTorch.
+Order inside a step: forward (with the effective weights of ``attach``), loss + ``penalty``, backward, ``on_gradients``,
+optimiser step, ``on_step``. There is one instance per run. All that changes while training is a buffer or parameter of the
+model or a pure function of the step, so a run can stop and continue anywhere. Imports no PyTorch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from bimp_exp.selector.base import Selector
+
+Prunes = Literal["never", "between phases", "while training"]
+
 
 @dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a method may know of the run: the model, its prunable ``weights`` by name, and how long it trains."""
+
+    model: nn.Module
+    weights: dict[str, nn.Parameter]
+    selector: Selector
+    sparsity: float
+    weight_decay: float
+    num_steps: int
+    steps_per_epoch: int
+
+    @property
+    def num_weights(self) -> int:
+        """Prunable weights in all."""
+        return sum(w.numel() for w in self.weights.values())
+
+
+@dataclass(kw_only=True)
 class Method:
     """Dense training: the base of every option of ``conf/method/``."""
 
-    prunes: ClassVar[Literal["never", "between phases", "while training"]] = "never"
+    prunes: ClassVar[Prunes] = "never"
     """When: IMP between its phases; the pruning-stable methods while they train, in one phase with the whole budget."""
 
-    def attach(self, model: nn.Module, num_steps: int) -> None:
-        """Add parametrisations to ``model``, before its optimiser is built."""
+    setting: Setting = field(init=False, repr=False)
+
+    def attach(self, setting: Setting) -> None:
+        """Add parametrisations to the model, before its optimiser is built."""
+        self.setting = setting
+
+    def undecayed(self) -> list[nn.Parameter]:
+        """Parameters that ``attach`` added and that weight decay leaves alone."""
+        return []
 
     def penalty(self) -> Tensor | float:
         """Added to the loss of every step."""
@@ -35,5 +64,5 @@ class Method:
     def on_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """After the optimiser's step; called twice for the same step it does the same as once."""
 
-    def detach(self, model: nn.Module) -> None:
-        """Fold what ``attach`` added into plain weights, after the last step."""
+    def detach(self) -> None:
+        """After the last step: prune to the end and leave a plain model with the effective weights."""

@@ -7,6 +7,6 @@ from dataclasses import dataclass
 from bimp_exp.method.base import Method
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Dense(Method):
     """Every hook as in the base class."""

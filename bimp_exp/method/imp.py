@@ -8,13 +8,13 @@ The cycles are the budget's phases; the pruning between them and the masks that 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from bimp_exp.method.base import Method
+from bimp_exp.method.base import Method, Prunes
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class IMP(Method):
     """Nothing to do while training."""
 
-    prunes: ClassVar[Literal["never", "between phases", "while training"]] = "between phases"
+    prunes: ClassVar[Prunes] = "between phases"

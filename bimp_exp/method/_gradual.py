@@ -1,0 +1,44 @@
+"""The cubic sparsity schedule of gradual pruning (Zhu & Gupta 2017), and exact masks at a sparsity.
+
+K = floor(T / I) - 1 prunings at the ends of the epochs I, 2I, ..., KI; S_k = S (1 - (1 - k / K)^3) (published code).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from bimp_exp.errors import ConfigError
+from bimp_exp.selector.base import Cut, Masks, Selector
+
+
+def num_prunings(epochs: float, interval: int) -> int:
+    """K; ConfigError where not even one fits."""
+    count = int(epochs // interval) - 1
+    if count < 1:
+        raise ConfigError(f"method.interval={interval} must be at most half of the {epochs:g} epochs of training")
+    return count
+
+
+def sparsity_after(k: int, count: int, final: float) -> float:
+    """S_k, in [0, final]."""
+    return final * (1 - (1 - min(k, count) / count) ** 3)
+
+
+def gradual_sparsity(step: float, *, initial: float, final: float, begin: int, num_steps: int) -> float:
+    """s_t = s_f + (s_i - s_f) (1 - (t - t0) / (n dt))^3, held before ``begin`` and after ``num_steps`` more steps."""
+    progress = min(max((step - begin) / num_steps, 0.0), 1.0)
+    return final + (initial - final) * (1 - progress) ** 3
+
+
+def exact(selector: Selector, weights: Mapping[str, Tensor], sparsity: float, masks: Masks | None = None) -> Masks:
+    """Masks at ``sparsity``: of all ``weights`` anew, or on top of ``masks``."""
+    masks = masks or {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
+    num_weights = sum(w.numel() for w in weights.values())
+    num_gone = sum(int((~m).sum()) for m in masks.values())
+    num_pruned = max(num_gone, round(sparsity * num_weights))
+    left = num_weights - num_gone
+    fraction = (num_pruned - num_gone) / left if left else 0.0
+    return selector(weights, masks, Cut(fraction=fraction, num_pruned=num_pruned))

@@ -1,0 +1,76 @@
+"""Effective weights: what the network computes with, made from what the optimiser holds (torch.nn.utils.parametrize)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from bimp_exp.method.base import Setting
+from bimp_exp.selector.base import Masks
+
+
+class Masked(nn.Module):
+    """w * mask; the gradient is masked too, so a pruned weight moves by weight decay and momentum only."""
+
+    mask: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.ones_like(weight))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The effective weight."""
+        return weight * self.mask
+
+
+class StraightThrough(Masked):
+    """w * mask; the gradient of the effective weight reaches every entry unchanged."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The effective weight."""
+        effective: Tensor = _Straight.apply(weight, self.mask)
+        return effective
+
+
+class _Straight(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, mask: Tensor) -> Tensor:
+        return weight * mask
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def attach(model: nn.Module, weights: Mapping[str, nn.Parameter], make: Callable[[Tensor], M]) -> dict[str, M]:
+    """Put ``make(weight)`` before the use of each of ``weights``; the modules made, by the weight's name."""
+    made = {name: make(weight.detach()) for name, weight in weights.items()}
+    for name, module in made.items():
+        owner, _, attribute = name.rpartition(".")
+        parametrize.register_parametrization(model.get_submodule(owner), attribute, module)
+    return made
+
+
+def detach(model: nn.Module, weights: Mapping[str, nn.Parameter]) -> None:
+    """Make each of ``weights`` its effective value, and the model a plain one again."""
+    for name in weights:
+        owner, _, attribute = name.rpartition(".")
+        parametrize.remove_parametrizations(model.get_submodule(owner), attribute, leave_parametrized=True)
+
+
+def set_masks(modules: Mapping[str, Masked], masks: Masks) -> None:
+    """Use ``masks`` from now on."""
+    for name, module in modules.items():
+        module.mask.copy_(masks[name])
+
+
+def second_decay(setting: Setting) -> Tensor:
+    """weight_decay / 2 * ||W||^2: in the published code CS and DST add it to the loss, and SGD decays W as well."""
+    return 0.5 * setting.weight_decay * torch.stack([w.square().sum() for w in setting.weights.values()]).sum()

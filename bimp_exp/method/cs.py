@@ -1,0 +1,76 @@
+"""CS, continuous sparsification: w sigmoid(beta s) / sigmoid(s0), beta growing until the mask is hard (Savarese et al. 2020).
+
+One s per weight; the loss gets penalty * sum sigmoid(beta s). After step i of n, beta = final_beta^(i / n). Weight decay acts
+on w once and not on s, as the authors have it; the published code decays w twice and s too (``double_weight_decay``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from bimp_exp.method import _parametrize
+from bimp_exp.method.base import Method, Prunes, Setting
+from bimp_exp.types import NonNegative, Positive
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+
+class Gate(nn.Module):
+    """The effective weight of one layer; ``s`` has the weight's shape."""
+
+    beta: Tensor
+
+    def __init__(self, weight: Tensor, initial: float) -> None:
+        super().__init__()
+        self.s = nn.Parameter(torch.full_like(weight, initial))
+        self.register_buffer("beta", torch.ones((), dtype=weight.dtype, device=weight.device))
+        self.scale = 1 / torch.tensor(initial, dtype=torch.float64).sigmoid().item()
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """w sigmoid(beta s) / sigmoid(s0)."""
+        return self.scale * weight * (self.beta * self.s).sigmoid()
+
+
+@dataclass(kw_only=True)
+class CS(Method):
+    """``initial``: s0, which decides the sparsity; ``final_beta``: beta in the end; ``strength``: of the penalty."""
+
+    prunes: ClassVar[Prunes] = "while training"
+
+    initial: float
+    final_beta: Positive
+    strength: NonNegative
+    double_weight_decay: bool
+    gates: dict[str, Gate] = field(init=False, repr=False)
+
+    def attach(self, setting: Setting) -> None:
+        """See Method."""
+        super().attach(setting)
+        self.gates = _parametrize.attach(setting.model, setting.weights, lambda weight: Gate(weight, self.initial))
+
+    def undecayed(self) -> list[nn.Parameter]:
+        """The s of every weight, unless as in the published code."""
+        return [] if self.double_weight_decay else [gate.s for gate in self.gates.values()]
+
+    def penalty(self) -> Tensor:
+        """strength * sum sigmoid(beta s)."""
+        total = self.strength * torch.stack([(g.beta * g.s).sigmoid().sum() for g in self.gates.values()]).sum()
+        return total + _parametrize.second_decay(self.setting) if self.double_weight_decay else total
+
+    def on_step(self, step: int, optimizer: Optimizer) -> None:
+        """beta for the next step."""
+        for gate in self.gates.values():
+            gate.beta.fill_(self.final_beta ** ((step + 1) / self.setting.num_steps))
+
+    def detach(self) -> None:
+        """Keep the weights with s > 0, at the values the network was trained with."""
+        kept = {name: gate.s.detach() > 0 for name, gate in self.gates.items()}
+        _parametrize.detach(self.setting.model, self.setting.weights)
+        with torch.no_grad():
+            for name, weight in self.setting.weights.items():
+                weight.mul_(kept[name])

@@ -1,0 +1,56 @@
+"""GMP, gradual magnitude pruning: to the goal in K steps along a cubic (Zhu & Gupta 2017; Gale et al. 2019; paper, Section 3.3).
+
+hard: what is pruned stays pruned. soft: each event chooses anew among the stored values of all weights; a pruned weight gets
+no gradient of the data, but weight decay and its momentum still move it, so it may return. At every event the momentum of
+pruned weights is set to 0 (published code).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from bimp_exp.method import _parametrize
+from bimp_exp.method._gradual import exact, num_prunings, sparsity_after
+from bimp_exp.method.base import Method, Prunes, Setting
+from bimp_exp.types import Count
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(kw_only=True)
+class GMP(Method):
+    """``interval``: epochs between two prunings."""
+
+    prunes: ClassVar[Prunes] = "while training"
+
+    mode: Literal["hard", "soft"]
+    interval: Count
+    masked: dict[str, _parametrize.Masked] = field(init=False, repr=False)
+
+    def attach(self, setting: Setting) -> None:
+        """See Method."""
+        super().attach(setting)
+        self.num_prunings = num_prunings(setting.num_steps / setting.steps_per_epoch, self.interval)
+        self.masked = _parametrize.attach(setting.model, setting.weights, _parametrize.Masked)
+
+    def on_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """Prune at the end of every ``interval`` epochs, K times."""
+        k, rest = divmod(step + 1, self.interval * self.setting.steps_per_epoch)
+        if rest == 0 and k <= self.num_prunings:
+            self.prune(sparsity_after(k, self.num_prunings, self.setting.sparsity), optimizer)
+
+    def prune(self, sparsity: float, optimizer: torch.optim.Optimizer) -> None:
+        """New masks at ``sparsity``, also for the momentum."""
+        weights = self.setting.weights
+        old = {name: module.mask.bool() for name, module in self.masked.items()} if self.mode == "hard" else None
+        _parametrize.set_masks(self.masked, exact(self.setting.selector, weights, sparsity, old))
+        for name, weight in weights.items():
+            momentum = optimizer.state[weight].get("momentum_buffer")
+            if momentum is not None:
+                momentum.mul_(self.masked[name].mask)
+
+    def detach(self) -> None:
+        """See Method."""
+        _parametrize.detach(self.setting.model, self.setting.weights)

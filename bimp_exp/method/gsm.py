@@ -1,0 +1,42 @@
+"""GSM, global sparse momentum: only the weights that matter most get a gradient, the rest decays (Ding et al. 2019).
+
+After every backward pass the k largest |w * gradient| keep their gradient, k being the number of weights to survive; all
+others are moved by weight decay and momentum alone. At the end the network is pruned to the goal by magnitude.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from bimp_exp import prune
+from bimp_exp.method._gradual import exact
+from bimp_exp.method._ranking import survivors
+from bimp_exp.method.base import Method, Prunes
+
+
+def _importance(parameter: nn.Parameter) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter * parameter.grad
+
+
+@dataclass(kw_only=True)
+class GSM(Method):
+    """``rank_all_parameters`` (published code): biases and batch-norm compete too, for int((1 - S) N) places."""
+
+    prunes: ClassVar[Prunes] = "while training"
+
+    rank_all_parameters: bool
+
+    def on_gradients(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """Keep the gradients of the k weights that matter most."""
+        keep = survivors(self.setting, _importance, everything=self.rank_all_parameters)
+        for parameter, mask in keep:
+            if parameter.grad is not None:
+                parameter.grad.mul_(mask)
+
+    def detach(self) -> None:
+        """Prune to the goal."""
+        prune.apply(self.setting.weights, exact(self.setting.selector, self.setting.weights, self.setting.sparsity))

@@ -1,0 +1,39 @@
+"""LC, learning-compression, as the paper compares it: weight decay on all but the k largest weights (Carreira-Perpinan & Idelbayev
+2018; paper, Section 3.3).
+
+It is SGD on loss + weight_decay / 2 * ||W - top_k(W)||^2: the k largest |w| do not decay, the others do. At the end the network
+is pruned to the goal by magnitude. The authors' own form alternates with an augmented Lagrangian.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bimp_exp import prune
+from bimp_exp.method._gradual import exact
+from bimp_exp.method._ranking import survivors
+from bimp_exp.method.base import Method, Prunes
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(kw_only=True)
+class LC(Method):
+    """``rank_all_parameters`` (published code): biases and batch-norm compete too, for int((1 - S) N) places."""
+
+    prunes: ClassVar[Prunes] = "while training"
+
+    rank_all_parameters: bool
+
+    def on_gradients(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """Cancel the weight decay of the k largest weights."""
+        keep = survivors(self.setting, lambda p: p.detach(), everything=self.rank_all_parameters)
+        for parameter, mask in keep:
+            if parameter.grad is not None:
+                parameter.grad.sub_(parameter.detach() * mask, alpha=self.setting.weight_decay)
+
+    def detach(self) -> None:
+        """Prune to the goal."""
+        prune.apply(self.setting.weights, exact(self.setting.selector, self.setting.weights, self.setting.sparsity))
