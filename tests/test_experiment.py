@@ -199,6 +199,6 @@ def test_every_selector_prunes_and_reports_what_is_gone(tmp_path: Path, selector
 
 def test_an_infeasible_sparsity_is_refused_before_anything_is_trained() -> None:
     overrides = [*TINY, "selector=uniform_plus", "sparsity=0.999"]
-    config = cli.resolve(grid.without_hydra(compose("config", overrides=overrides, return_hydra_config=True)))
+    config = cli.resolve(grid.without_hydra(compose("config", overrides=overrides, return_hydra_config=True)))[0]
     with pytest.raises(ConfigError, match=r"^sparsity: selector=uniform_plus .* choose at most 0\.9963, or another"):
         instantiate(config, _convert_="all").check()  # 144 and a fifth of 640 of the 74,512 weights must stay
