@@ -2,7 +2,7 @@
 
 Order inside a step: forward (with the effective weights of ``attach``), loss + ``penalty``, backward, ``on_gradients``,
 optimiser step, ``on_step``. There is one instance per run. All that changes while training is a buffer or parameter of the
-model or a pure function of the step, so a run can stop and continue anywhere. Imports no PyTorch.
+model, an entry of ``state`` or a pure function of the step, so a run can stop and continue anywhere. Imports no PyTorch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ Prunes = Literal["never", "between phases", "while training"]
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What a method may know of the run: the model, its prunable ``weights`` by name, and how long it trains."""
+    """What a method may know of the run: the model, its prunable ``weights`` by name, and how long it trains.
+
+    ``num_steps`` are those of the phase in which its hooks act, ``retraining`` those of each phase after it.
+    """
 
     model: nn.Module
     weights: dict[str, nn.Parameter]
@@ -30,6 +33,7 @@ class Setting:
     weight_decay: float
     num_steps: int
     steps_per_epoch: int
+    retraining: tuple[int, ...] = ()
 
     @property
     def num_weights(self) -> int:
@@ -45,6 +49,13 @@ class Method:
     """When: IMP between its phases; the pruning-stable methods while they train, in one phase with the whole budget."""
 
     setting: Setting = field(init=False, repr=False)
+    state: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
+    """What changes while training and has no place in the model; it is saved and loaded with it."""
+
+    @property
+    def hard(self) -> bool:
+        """Whether what is pruned while training never returns; checked in every run."""
+        return False
 
     def attach(self, setting: Setting) -> None:
         """Add parametrisations to the model, before its optimiser is built."""
@@ -63,6 +74,9 @@ class Method:
 
     def on_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """After the optimiser's step; called twice for the same step it does the same as once."""
+
+    def on_cycle(self, num_steps: int) -> None:
+        """Before the ``num_steps`` of retraining of a cycle, after its pruning was measured; masks are applied again."""
 
     def detach(self) -> None:
         """After the last step: prune to the end and leave a plain model with the effective weights."""
