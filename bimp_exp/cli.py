@@ -80,7 +80,7 @@ def experiment(config: dict[str, Any]) -> Experiment:
 def _run(config: dict[str, Any], folder: Path, identity: dict[str, Any], console: Console) -> float:
     made = experiment(config)
 
-    from bimp_exp import provenance
+    from bimp_exp import execution, provenance
     from bimp_exp.progress import Display
     from bimp_exp.record import Record
 
@@ -90,7 +90,7 @@ def _run(config: dict[str, Any], folder: Path, identity: dict[str, Any], console
     files.write_json(folder / "run.json", identity | {"started": started, "provenance": provenance.collect(config)})
     display = Display(console, made.plan(), identity["name"])
     try:
-        result = made.run(record, display)
+        result = execution.run(made, record, display)
     except BaseException as error:
         display.close()
         record.fail(error)

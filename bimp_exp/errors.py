@@ -17,3 +17,7 @@ class DataError(UserError):
 
 class TrainingError(UserError):
     """Training cannot go on: the loss is not a number any more."""
+
+
+class InvariantError(UserError):
+    """A run broke a rule that makes its numbers mean something."""

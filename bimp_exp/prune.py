@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from bimp_exp.budget import Phase
 from bimp_exp.errors import ConfigError
+from bimp_exp.method.base import Method
+from bimp_exp.selector.base import Cut, Masks, Selector
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
@@ -73,3 +75,26 @@ def apply(weights: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor]) -> N
     with torch.no_grad():
         for name, weight in weights.items():
             weight.masked_fill_(~masks[name], 0.0)
+
+
+def others(model: nn.Module, weights: Iterable[str]) -> dict[str, Tensor]:
+    """Copies of everything in the model that pruning must not touch: biases, normalisation, buffers."""
+    names = set(weights)
+    state = model.state_dict().items()
+    return {n: value.clone() for n, value in state if n not in names and ".parametrizations." not in f".{n}"}
+
+
+def cut(
+    method: Method, selector: Selector, weights: dict[str, nn.Parameter], masks: Masks, phase: Phase, *, per_cycle: bool
+) -> Masks:
+    """New masks, and the weights that they remove at 0: by ``selector``, or by the final prune of ``method``."""
+    if method.prunes == "while training":
+        method.detach()
+        return {name: weight.detach() != 0 for name, weight in weights.items()}
+    masks = masks or {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
+    num_weights = sum(w.numel() for w in weights.values())
+    num_gone = sum(int((~mask).sum()) for mask in masks.values())
+    count = num_pruned(phase, num_weights, num_gone, per_cycle=per_cycle)
+    masks = selector(weights, masks, Cut(fraction=phase.fraction, num_pruned=count))
+    apply(weights, masks)
+    return masks

@@ -46,15 +46,20 @@ class Record:
         """Bring the mirror up to date."""
         self.tracking.sync(self.folder)
 
-    def finish(self, result: dict[str, Any], weights: Mapping[str, Tensor]) -> None:
-        """The network as a plain state_dict on the CPU, the result, the plots."""
+    def save(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Write the network as a plain state_dict on the CPU; what a reader of the file gets."""
         import torch
-
-        from bimp_exp.report.run_plots import save_plots
 
         buffer = io.BytesIO()
         torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, buffer)
         files.write(self.folder / "model.pt", buffer.getvalue())
+        read: dict[str, Tensor] = torch.load(self.folder / "model.pt", weights_only=True)
+        return read
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """The plots and, last of all, the result."""
+        from bimp_exp.report.run_plots import save_plots
+
         save_plots(self.folder, result)
         files.write_json(self.folder / "result.json", result)
         self.sync()

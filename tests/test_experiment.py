@@ -15,8 +15,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from rich.console import Console
 
-from bimp_exp import cli, experiment, files, grid, optim
-from bimp_exp.errors import ConfigError
+from bimp_exp import cli, execution, experiment, files, grid, optim, prune
+from bimp_exp.errors import ConfigError, InvariantError
+from bimp_exp.measure import Measure
+from bimp_exp.method import gmp
 from bimp_exp.progress import Display
 from bimp_exp.record import Record
 from bimp_exp.tracking import Nothing
@@ -45,7 +47,7 @@ def do(folder: Path, *overrides: str) -> Any:
     made: experiment.Experiment = instantiate(config, _convert_="all")
     files.write_json(folder / "run.json", {"name": "test", "choices": {}, "swept": {}, "metric": "accuracy"})
     display = Display(Console(quiet=True), made.plan(), "test")
-    result = made.run(Record(folder=folder, tracking=Nothing()), display)
+    result = execution.run(made, Record(folder=folder, tracking=Nothing()), display)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return result, lines, torch.load(folder / "model.pt", weights_only=True)
 
@@ -54,9 +56,9 @@ def test_the_test_images_are_used_around_pruning_and_at_the_end_of_a_phase_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: Counter[str] = Counter()
-    evaluate = experiment._Run.evaluate
+    evaluate = Measure.evaluate
     monkeypatch.setattr(
-        experiment._Run, "evaluate", lambda self, split, **how: used.update([split]) or evaluate(self, split, **how)
+        Measure, "evaluate", lambda self, split, **how: used.update([split]) or evaluate(self, split, **how)
     )
     do(tmp_path, *TINY)
     assert used == {"test": 3 + 2, "train": 3 + 2, "validation": 4 + 2}  # 3 phases, 2 prunings, 4 epochs
@@ -104,16 +106,18 @@ def test_acc_allr_is_driven_by_the_training_accuracy_of_the_dense_network(tmp_pa
 
 def test_d1_is_the_norm_of_what_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     removed: list[tuple[float, float]] = []
-    apply = experiment.prune.apply
+    apply = prune.apply
 
     def spy(weights: Any, masks: Any) -> None:
         before = sum(float(w.detach().double().square().sum()) for w in weights.values())
         apply(weights, masks)
         removed.append((before, before - sum(float(w.detach().double().square().sum()) for w in weights.values())))
 
-    monkeypatch.setattr(experiment.prune, "apply", spy)
+    monkeypatch.setattr(prune, "apply", spy)
     result = do(tmp_path, *TINY)[0]
-    for phase, (before, gone) in zip(result["phases"][1:], removed, strict=True):
+    for phase, (before, gone) in zip(
+        result["phases"][1:], removed[::2], strict=True
+    ):  # applied again before retraining
         pruning = phase["pruning"]
         assert pruning["d1_prunable"] == pytest.approx((gone / before / pruning["fraction"]) ** 0.5, rel=1e-6)
         assert 0 < pruning["d1"] < pruning["d1_prunable"] < 1  # batch-norm makes the norm of all larger
@@ -121,16 +125,16 @@ def test_d1_is_the_norm_of_what_was_removed(tmp_path: Path, monkeypatch: pytest.
 
 def test_pruning_touches_prunable_weights_only_and_masks_nest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     masks: list[dict[str, torch.Tensor]] = []
-    prune = experiment._Run.prune
+    cut = execution.Execution.prune
 
     def spy(self: Any, *arguments: Any) -> Any:
         others = {n: p.clone() for n, p in self.model.state_dict().items() if n not in self.weights}
-        done = prune(self, *arguments)
+        done = cut(self, *arguments)
         masks.append({n: m.clone() for n, m in self.masks.items()})
         assert all(torch.equal(others[n], self.model.state_dict()[n]) for n in others)
         return done
 
-    monkeypatch.setattr(experiment._Run, "prune", spy)
+    monkeypatch.setattr(execution.Execution, "prune", spy)
     state = do(tmp_path, *TINY)[2]
     assert all(not (masks[1][n] & ~masks[0][n]).any() for n in masks[0])
     assert all((state[n][~mask] == 0).all() for n, mask in masks[1].items())
@@ -202,3 +206,79 @@ def test_an_infeasible_sparsity_is_refused_before_anything_is_trained() -> None:
     config = cli.resolve(grid.without_hydra(compose("config", overrides=overrides, return_hydra_config=True)))[0]
     with pytest.raises(ConfigError, match=r"^sparsity: selector=uniform_plus .* choose at most 0\.9963, or another"):
         instantiate(config, _convert_="all").check()  # 144 and a fifth of 640 of the 74,512 weights must stay
+
+
+GMP = [*TINY[:4], "method=gmp", "budget=dense", "budget.epochs=4", "budget.finetune_epochs=1", "lr=linear"]
+
+
+def test_the_ledger_counts_what_was_done(tmp_path: Path) -> None:
+    """180 of the 200 images are to train, 20 to validate; 360 to test; a cycle measures all right after pruning."""
+    ledger = do(tmp_path, *TINY, "schedule=acc_allr")[0]["ledger"]
+    macs = do(tmp_path / "macs", *TINY[:4], "method=dense", "budget=dense", "budget.epochs=1")[0]["final"]
+    assert (ledger["epochs"], ledger["num_steps"], ledger["num_images"]) == (4, 4 * 6, 4 * 180)
+    assert ledger["forward_multiply_adds"] == 4 * 180 * macs["multiply_adds_dense"]
+    assert ledger["backward_multiply_adds"] == 2 * ledger["forward_multiply_adds"]
+    assert ledger["images_evaluated"] == {"train": 5 * 180, "validation": (4 + 2) * 20, "test": 5 * 360}
+    assert ledger["extra_passes"] == {"training accuracy right after pruning": 2 * 180}
+    assert do(tmp_path / "allr", *TINY)[0]["ledger"]["extra_passes"] == {}
+
+
+@pytest.mark.parametrize(
+    ("validations", "phase"), [((0.5, 0.6), "finetune"), ((0.6, 0.5), "training"), ((0.5, 0.5), "training")]
+)
+def test_the_better_network_by_validation_is_the_run_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, validations: tuple[float, float], phase: str
+) -> None:
+    """Of equals the one that cost less. The test accuracies tell the other way, so that choosing by them would be seen."""
+    script = iter([0.0, *validations])  # after training, right after the final prune, after fine-tuning
+    models: list[dict[str, torch.Tensor]] = []
+
+    def scores(self: Measure, *_: Any, **__: Any) -> dict[str, float]:
+        validation = next(script)
+        models.append({name: value.clone() for name, value in self.model.state_dict().items()})
+        return {"train": 0.0, "validation": validation, "test": 1 - validation}
+
+    monkeypatch.setattr(Measure, "scores", scores)
+    result, _, state = do(tmp_path, *GMP)
+    assert [c["phase"] for c in result["candidates"]] == ["training", "finetune"]
+    assert [c["epochs"] for c in result["candidates"]] == [4, 5]
+    assert [c["validation"] for c in result["candidates"]] == list(validations)
+    assert (result["final"]["phase"], result["final"]["validation"]) == (phase, max(validations))
+    chosen = models[1 if phase == "training" else 2]
+    assert all(torch.equal(state[name], chosen[name]) for name in state)
+
+
+def test_without_fine_tuning_there_is_one_candidate_and_no_second_evaluation(tmp_path: Path) -> None:
+    result = do(tmp_path, *GMP, "budget.finetune_epochs=0")[0]
+    assert [c["phase"] for c in result["candidates"]] == ["training"]
+    assert result["ledger"]["images_evaluated"]["test"] == 2 * 360
+    assert result["attested"] == {
+        "pruned_weights_are_zero": 5, "masks_only_shrink": 4, "others_untouched": 1, "exact_count": 1,
+        "saved_network_is_the_evaluated_one": 1,
+    }  # fmt: skip
+
+
+def test_a_method_that_lets_a_pruned_weight_return_fails_and_leaves_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def revive(self: Any, step: int, optimizer: Any) -> None:
+        if step == 20:
+            next(iter(self.masked.values())).mask.fill_(1.0)
+        honest(self, step, optimizer)
+
+    honest = gmp.GMP.on_step
+    monkeypatch.setattr(gmp.GMP, "on_step", revive)
+    with pytest.raises(InvariantError, match="masks_only_shrink"):
+        do(tmp_path, *GMP, "method.interval=1")
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_a_missed_sparsity_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gmp, "sparsity_after", lambda k, count, final: 0.8)
+    with pytest.raises(InvariantError, match=r"sparsity: .* weights are pruned, .* were to be"):
+        do(tmp_path, *GMP, "sparsity=0.9")
+
+
+def test_methods_without_a_target_reach_what_they_reach(tmp_path: Path) -> None:
+    final = do(tmp_path, *TINY[:4], "method=str", "budget=dense", "budget.epochs=1", "sparsity=0.9")[0]["final"]
+    assert final["sparsity"] != pytest.approx(0.9)

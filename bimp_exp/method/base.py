@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from bimp_exp.selector.base import Selector
+    from bimp_exp.selector.base import Masks, Selector
 
 Prunes = Literal["never", "between phases", "while training"]
 
@@ -48,14 +48,16 @@ class Method:
     prunes: ClassVar[Prunes] = "never"
     """When: IMP between its phases; the pruning-stable methods while they train, in one phase with the whole budget."""
 
+    has_target: ClassVar[bool] = True
+    """Whether the run's ``sparsity`` is reached; False where other parameters decide."""
+
     setting: Setting = field(init=False, repr=False)
     state: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
     """What changes while training and has no place in the model; it is saved and loaded with it."""
 
-    @property
-    def hard(self) -> bool:
-        """Whether what is pruned while training never returns; checked in every run."""
-        return False
+    def hard_masks(self) -> Masks:
+        """The masks in force, of a method whose pruned weights never return; that is checked in every run."""
+        return {}
 
     def attach(self, setting: Setting) -> None:
         """Add parametrisations to the model, before its optimiser is built."""
@@ -75,7 +77,7 @@ class Method:
     def on_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """After the optimiser's step; called twice for the same step it does the same as once."""
 
-    def on_cycle(self, num_steps: int) -> None:
+    def on_cycle(self, num_steps: int, optimizer: torch.optim.Optimizer) -> None:
         """Before the ``num_steps`` of retraining of a cycle, after its pruning was measured; masks are applied again."""
 
     def detach(self) -> None:

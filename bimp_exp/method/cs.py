@@ -41,6 +41,7 @@ class CS(Method):
     """``initial``: s0, which decides the sparsity; ``final_beta``: beta in the end; ``strength``: of the penalty."""
 
     prunes: ClassVar[Prunes] = "while training"
+    has_target: ClassVar[bool] = False
 
     initial: float
     final_beta: Positive

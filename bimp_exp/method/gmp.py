@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from bimp_exp.method import _parametrize
 from bimp_exp.method._gradual import exact, num_prunings, sparsity_after
 from bimp_exp.method.base import Method, Prunes, Setting
+from bimp_exp.selector.base import Masks
 from bimp_exp.types import Count
 
 if TYPE_CHECKING:
@@ -44,12 +45,15 @@ class GMP(Method):
     def prune(self, sparsity: float, optimizer: torch.optim.Optimizer) -> None:
         """New masks at ``sparsity``, also for the momentum."""
         weights = self.setting.weights
-        old = {name: module.mask.bool() for name, module in self.masked.items()} if self.mode == "hard" else None
-        _parametrize.set_masks(self.masked, exact(self.setting.selector, weights, sparsity, old))
+        _parametrize.set_masks(self.masked, exact(self.setting.selector, weights, sparsity, self.hard_masks()))
         for name, weight in weights.items():
             momentum = optimizer.state[weight].get("momentum_buffer")
             if momentum is not None:
                 momentum.mul_(self.masked[name].mask)
+
+    def hard_masks(self) -> Masks:
+        """See Method."""
+        return {name: module.mask.bool() for name, module in self.masked.items()} if self.mode == "hard" else {}
 
     def detach(self) -> None:
         """See Method."""

@@ -32,6 +32,7 @@ class STR(Method):
     """``initial``: s at the start; very negative starts dense, 0 already removes all |w| below 1/2."""
 
     prunes: ClassVar[Prunes] = "while training"
+    has_target: ClassVar[bool] = False
 
     initial: float
     layers: dict[str, SoftThreshold] = field(init=False, repr=False)

@@ -7,6 +7,7 @@ every cycle; 0 where Acc_dense is 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bimp_exp.schedule.base import Discounted, PruneReport
 
@@ -14,6 +15,8 @@ from bimp_exp.schedule.base import Discounted, PruneReport
 @dataclass(frozen=True, kw_only=True)
 class AccALLR(Discounted):
     """max(d1, d2) with d1 from accuracies."""
+
+    extra_pass: ClassVar[bool] = True  # over the training images, to know Acc_pruned
 
     def discount(self, report: PruneReport) -> float:
         """max(clip((Acc_dense - Acc_pruned) / Acc_dense, 0, 1), d2)."""

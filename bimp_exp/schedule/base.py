@@ -46,7 +46,10 @@ class PruneReport:
 
 
 class Retraining(Protocol):
-    """A retraining schedule: one option of ``conf/schedule/``."""
+    """A retraining schedule: one option of ``conf/schedule/``.
+
+    Its attribute ``extra_pass`` says, where there is one, that it needs a pass over the training images after every pruning.
+    """
 
     def __call__(self, original: Schedule, num_steps: int, report: PruneReport) -> Schedule:
         """The learning rates of the ``num_steps`` steps after the pruning that ``report`` describes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -49,6 +50,8 @@ class Layer:
 @dataclass(frozen=True, kw_only=True)
 class PerLayer(Selector):
     """The smallest |w| of each layer go; the subclass says how many."""
+
+    rounding: ClassVar[float | None] = 0.5
 
     def counts(self, layers: Sequence[Layer], cut: Cut) -> list[int]:
         """How many of the weights left in each layer go now; ConfigError where ``cut`` is infeasible."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -37,6 +38,9 @@ class Cut:
 @dataclass(frozen=True, kw_only=True)
 class Selector:
     """What each of ``conf/selector/`` has in common."""
+
+    rounding: ClassVar[float | None] = 0.0
+    """How many weights a layer may miss its share by, when ``num_pruned`` of all are to go; None where that is no goal."""
 
     def check(self, shapes: Sequence[Sequence[int]], cut: Cut) -> None:
         """Raise ConfigError where no weights of these shapes could be cut so much, before anything is trained."""

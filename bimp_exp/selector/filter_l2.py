@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ from bimp_exp.selector.base import Cut, Masks, Selector
 @dataclass(frozen=True, kw_only=True)
 class FilterL2(Selector):
     """``cut.fraction`` is a share of the filters here; ``cut.num_pruned`` is not reached where there are linear layers."""
+
+    rounding: ClassVar[float | None] = None
 
     def __call__(self, weights: Mapping[str, Tensor], masks: Masks, cut: Cut) -> Masks:
         """See Selector."""
