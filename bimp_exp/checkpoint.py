@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from pathlib import Path
 
@@ -17,8 +18,11 @@ def check(path: str) -> None:
         raise DataError(f"dense_checkpoint={path}: there is no such file")
 
 
-def load(path: str, model: nn.Module) -> None:
-    """Copy the state_dict in ``path`` into ``model``; DataError, and ``model`` as it was, where it does not fit."""
+def load(path: str, model: nn.Module) -> str:
+    """Copy the state_dict in ``path`` into ``model``; the SHA-256 of the file.
+
+    DataError, and ``model`` as it was, where it does not fit.
+    """
     check(path)
     key = f"dense_checkpoint={path}"
     try:
@@ -35,6 +39,7 @@ def load(path: str, model: nn.Module) -> None:
         if not state[name].isfinite().all():
             raise DataError(f"{key}: {name} holds numbers that are not finite")
     model.load_state_dict(state)
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _describe(tensor: Tensor) -> str:

@@ -9,7 +9,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,20 +81,22 @@ def _run(config: dict[str, Any], folder: Path, identity: dict[str, Any], console
 
     from bimp_exp import execution, provenance
     from bimp_exp.progress import Display
-    from bimp_exp.record import Record
+    from bimp_exp.record import Record, claim
+    from bimp_exp.report.disk import read_run
 
-    record = Record(folder=folder, tracking=made.tracking)
-    files.claim(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)).encode())
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    files.write_json(folder / "run.json", identity | {"started": started, "provenance": provenance.collect(config)})
-    display = Display(console, made.plan(), identity["name"])
-    try:
-        result = execution.run(made, record, display)
-    except BaseException as error:
-        display.close()
-        record.fail(error)
-        raise
-    display.close()
+    with claim(folder, config):
+        result = read_run(folder).result
+        if result is None:
+            record = Record(folder=folder, tracking=made.tracking)
+            record.begin(identity | {"provenance": provenance.collect(config)})
+            display = Display(console, made.plan(), identity["name"])
+            try:
+                result = execution.run(made, config, record, display)
+            except BaseException as error:
+                display.close()
+                record.fail(error)
+                raise
+            display.close()
     from bimp_exp.report.summary import print_run  # pandas would delay the first step
 
     print_run(folder, console)

@@ -2,27 +2,31 @@
 
 A method that prunes while it trains has its training as the first phase and, after its final prune, its fine-tuning as the
 second; the better of the two networks, by validation accuracy, is the run's (Section 3.3: "the better of both").
+
+Each phase is a function of what its key names (``bimp_exp.numerics``), so a run takes from the store what is there already,
+its own or another's, and continues inside a phase that was cut off. It ends with the same bits either way.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor
+import torch
 
-from bimp_exp import checkpoint, metrics, prune
+from bimp_exp import checkpoint, metrics, numerics, prune
 from bimp_exp.attest import Attest
 from bimp_exp.budget import Phase
 from bimp_exp.dataset.data import Data
 from bimp_exp.experiment import Experiment
+from bimp_exp.history import History
 from bimp_exp.ledger import ledger
 from bimp_exp.lr import Schedule
 from bimp_exp.measure import Measure
 from bimp_exp.method.base import Setting
-from bimp_exp.phase import train
+from bimp_exp.phase import Underway, train
 from bimp_exp.plan import PlannedPhase
 from bimp_exp.progress import Display
 from bimp_exp.record import Record
@@ -32,43 +36,45 @@ from bimp_exp.selector.base import Masks
 IMAGES_PER_SECOND_INCLUDES = (
     "batches, augmentation, forward, backward, optimiser, masks; not evaluation, logging, saving"
 )
+POLL = 1.0  # seconds between two looks at a phase that another process computes
 
 
-def run(experiment: Experiment, record: Record, display: Display) -> dict[str, Any]:
-    """Do all of it; what it came to is returned and, last of all, written by ``record``."""
-    return Execution(experiment, record, display).run()
+def run(experiment: Experiment, config: Mapping[str, Any], record: Record, display: Display) -> dict[str, Any]:
+    """Do all that is missing; what the run came to is returned and, last of all, written by ``record``."""
+    return Execution(experiment, config, record, display).run()
 
 
 class Execution:
     """The state of a run: the network, its masks, its optimiser and what was measured."""
 
-    def __init__(self, experiment: Experiment, record: Record, display: Display) -> None:
+    def __init__(self, x: Experiment, config: Mapping[str, Any], record: Record, display: Display) -> None:
         self.started = time.perf_counter()
-        self.x, self.record, self.display = experiment, record, display
-        self.plan = experiment.plan()
-        self.device = experiment.runtime.start()
-        model = experiment.network()
-        if experiment.dense_checkpoint is not None:
-            checkpoint.load(experiment.dense_checkpoint, model)
-        self.model = model.to(self.device).to(memory_format=experiment.runtime.memory_format)
-        self.data: Data = experiment.dataset.load(
+        self.x, self.record, self.display = x, record, display
+        self.plan = x.plan()
+        self.device = x.runtime.start()
+        self.store = x.store.open(record.folder)
+        model = x.network()
+        start = None if x.dense_checkpoint is None else checkpoint.load(x.dense_checkpoint, model)
+        self.model = model.to(self.device).to(memory_format=x.runtime.memory_format)
+        self.data: Data = x.dataset.load(
             self.device,
-            augment_validation=experiment.conventions.augment_validation,
-            memory_format=experiment.runtime.memory_format,
+            augment_validation=x.conventions.augment_validation,
+            memory_format=x.runtime.memory_format,
         )
-        self.weights = prune.prunable(self.model, every_weight=experiment.conventions.prune_every_weight)
+        self.keys = numerics.phase_keys(
+            config, self.plan, x.method, x.runtime.facts(self.device) | {"data": self.data.fingerprint, "start": start}
+        )
+        self.weights = prune.prunable(self.model, every_weight=x.conventions.prune_every_weight)
         self.num_weights = sum(weight.numel() for weight in self.weights.values())
-        self.multiply_adds = sum(metrics.multiply_adds(self.model, experiment.dataset.image_shape).values())
+        self.multiply_adds = sum(metrics.multiply_adds(self.model, x.dataset.image_shape).values())
         self.masks: Masks = {}
-        self.phases: list[dict[str, Any]] = []
-        self.rates: list[Schedule] = []
-        self.candidates: list[dict[str, Any]] = []
-        self.chosen: dict[str, Tensor] = {}
-        self.extra_passes: Counter[str] = Counter()
-        self.attest = Attest()
+        self.chosen: dict[str, torch.Tensor] = {}
+        self.history = History()
+        self.attest = Attest(checks=self.history.checks)
         self.measure = Measure(
-            experiment=experiment, model=self.model, weights=self.weights, data=self.data, device=self.device
-        )
+            experiment=x, model=self.model, weights=self.weights, data=self.data, device=self.device,
+            num_images=self.history.images_evaluated,
+        )  # fmt: skip
 
     def run(self) -> dict[str, Any]:
         x, (first, *later) = self.x, self.plan.phases
@@ -85,62 +91,150 @@ class Execution:
             )
         )
         self.optimizer = x.optim.build(self.model.parameters(), x.method.undecayed())
-        for planned in self.plan.phases:
-            self.phase(planned)
-            self.record.sync()
+        number = self.restore()
+        while number < len(self.keys):
+            number = self.advance(number)
         return self.finish()
 
-    def phase(self, planned: PlannedPhase) -> None:
-        """Prune, unless it is the first phase, then train; the optimiser is made anew once and stays over all cycles."""
-        x, lr, pruning = self.x, self.plan.original, None
-        if planned.phase.cycle:
-            pruning, report = self.prune(planned)
-            if x.method.prunes == "while training":
-                self.keep(pruning["right_after"])
-            lr = self.plan.retraining(self.plan.original, planned.num_steps, report)
-            pruning["d"] = lr.peak / self.plan.original.peak if planned.num_steps else None
-            if planned.phase.cycle == 1:
-                self.optimizer = x.optim.build(self.model.parameters())
-            x.method.on_cycle(planned.num_steps, self.optimizer)
-            prune.apply(self.weights, self.masks)
-        measured = pruning["right_after"] if pruning and not planned.num_steps else None
-        trained = train(self, planned, lr, measured)
-        self.phases.append(trained | {"pruning": pruning})
-        self.rates += [lr] if planned.num_steps else []
-        if planned is self.plan.phases[-1] and not (self.candidates and measured):
-            self.keep(self.phases[-1]["metrics"])
+    def restore(self) -> int:
+        """Take over the last phase that is stored; the number of the phase that comes next."""
+        for number in reversed(range(len(self.keys))):
+            state = self.store.load(self.keys[number])
+            if state is not None:
+                self.take_over(self.plan.phases[number], state)
+                return number + 1
+        self.record.restart([])
+        return 0
 
-    def keep(self, scores: dict[str, float]) -> None:
-        """The network as it is may be the one that the run ends with: so it is if none before has its validation accuracy."""
-        best = max((c["validation"] for c in self.candidates), default=-1.0)
-        name, epochs = self.phases[-1]["name"], sum(phase["epochs"] for phase in self.phases)
+    def advance(self, number: int) -> int:
+        """Compute phase ``number``, or wait for who does and take it over; the number of the phase that comes next."""
+        key, planned = self.keys[number], self.plan.phases[number]
+        lease = self.store.lease(key)
+        while lease is None:
+            self.display.waiting(planned)
+            time.sleep(POLL)
+            lease = self.store.lease(key)
+        with lease:
+            state = self.store.load(key)  # by another process, since we looked
+            if state is not None:
+                self.take_over(planned, state)
+            else:
+                self.phase(planned, self.store.load_partial(key), key)
+                self.store.save(key, planned.phase.name, self.state())
+        self.record.sync()
+        return number + 1
+
+    def phase(self, planned: PlannedPhase, partial: dict[str, Any] | None, key: str) -> None:
+        """Prune, unless it is the first phase, then train; or continue where ``partial`` was saved.
+
+        The optimiser is made anew once, for the first cycle, and stays over all cycles.
+        """
+        x, phase = self.x, planned.phase
+        if partial is not None:
+            self.take_over(planned, partial)
+            underway = Underway.load(partial["underway"])
+        else:
+            underway = Underway(pruning=self.prune(planned) if phase.cycle else None)
+            if phase.cycle and x.method.prunes == "while training":
+                self.keep(underway.measured, more=planned.num_steps > 0)
+            if phase.cycle == 1:
+                self.optimizer = x.optim.build(self.model.parameters())
+            if phase.cycle:
+                x.method.on_cycle(planned.num_steps, self.optimizer)
+                prune.apply(self.weights, self.masks)
+        self.history.phases.append(train(self, planned, self.rates()[-1], underway, self.saver(key, planned, underway)))
+        if planned is self.plan.phases[-1] and not (self.history.candidates and not planned.num_steps):
+            self.keep(self.history.phases[-1]["metrics"], more=False)
+
+    def rates(self) -> list[Schedule]:
+        """The learning rates of the first phase and of each that a pruning has begun."""
+        cycles = zip(self.plan.phases[1:], self.history.reports, strict=False)
+        return [self.plan.original, *(self.plan.retraining(self.plan.original, p.num_steps, r) for p, r in cycles)]
+
+    def saver(self, key: str, planned: PlannedPhase, underway: Underway) -> Callable[[], None]:
+        """A function that saves a checkpoint if it is time for one."""
+        last = time.monotonic()
+
+        def save() -> None:
+            nonlocal last
+            if time.monotonic() - last >= self.store.every:
+                self.store.save_partial(key, planned.phase.name, self.state() | {"underway": underway.dump()})
+                last = time.monotonic()
+
+        return save
+
+    def state(self) -> dict[str, Any]:
+        """All that changes during a run."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "masks": self.masks,
+            "masks_attested": self.attest.masks,
+            "method": self.x.method.state,
+            "chosen": self.chosen,
+            "history": self.history.dump(),
+        }
+
+    def take_over(self, planned: PlannedPhase, state: dict[str, Any]) -> None:
+        """Become what ``state`` was, during or after ``planned``."""
+
+        def here(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {name: tensor.to(self.device) for name, tensor in tensors.items()}
+
+        if planned.phase.cycle and self.x.method.prunes == "while training" and not self.masks:
+            self.x.method.detach()  # its values are replaced at once
+        if planned.phase.cycle:
+            self.optimizer = self.x.optim.build(self.model.parameters())
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.masks, self.attest.masks = here(state["masks"]), here(state["masks_attested"])
+        self.x.method.state, self.chosen = here(state["method"]), here(state["chosen"])
+        self.history.load(state["history"])
+        self.record.restart(self.history.points)
+
+    def point(self, step: int, phase: str, **values: float | None) -> None:
+        """One line of metrics.jsonl: ``values`` after ``step`` optimiser steps in all; None is left out."""
+        known = {name: value for name, value in values.items() if value is not None}
+        self.history.points.append({"step": step, "phase": phase, **known})
+        self.record.append(self.history.points[-1])
+
+    def keep(self, scores: dict[str, float], *, more: bool) -> None:
+        """The network as it is may be the run's: it is if none before has its validation accuracy. ``more``: it may change."""
+        best = max((c["validation"] for c in self.history.candidates), default=-1.0)
+        name, epochs = self.plan.phases[len(self.history.phases) - 1].phase.name, self.epochs()
         sparsity = metrics.sparsity(
             metrics.layer_counts(self.model, every_weight=self.x.conventions.prune_every_weight)
         )
-        self.candidates.append({"phase": name, "epochs": epochs, "sparsity": sparsity} | scores)
+        self.history.candidates.append({"phase": name, "epochs": epochs, "sparsity": sparsity} | scores)
         if scores["validation"] > best:
-            self.chosen = {key: value.clone() for key, value in self.model.state_dict().items()}
+            self.chosen = {key: value.clone() for key, value in self.model.state_dict().items()} if more else {}
+
+    def epochs(self) -> float:
+        """Epochs of the phases that are over."""
+        return float(sum(phase["epochs"] for phase in self.history.phases))
 
     def finish(self) -> dict[str, Any]:
         """Write and return the result; the network is the candidate of highest validation accuracy, the first of equals."""
-        self.model.load_state_dict(self.chosen)
-        final = max(self.candidates, key=lambda c: float(c["validation"]))
-        saved = self.record.save(self.chosen)
+        history = self.history
+        if self.chosen:
+            self.model.load_state_dict(self.chosen)
+        final = max(history.candidates, key=lambda c: float(c["validation"]))
         copy = self.x.network()
-        copy.load_state_dict(saved)
+        copy.load_state_dict(self.record.save(self.model.state_dict()))
         copy.to(self.device).to(memory_format=self.x.runtime.memory_format)
         self.attest.same_outputs(self.measure.outputs(copy), self.measure.outputs(self.model))
         seconds = time.perf_counter() - self.started
         spent = ledger(
-            self.phases,
+            history.phases,
             multiply_adds=self.multiply_adds,
             seconds=seconds,
-            images_evaluated=self.measure.num_images,
-            extra_passes=self.extra_passes,
+            images_evaluated=history.images_evaluated,
+            extra_passes=history.extra_passes,
         )
+        rates = [lr for lr, planned in zip(self.rates(), self.plan.phases, strict=True) if planned.num_steps]
         result = {
-            "phases": self.phases,
-            "candidates": self.candidates,
+            "phases": [phase | {"key": key} for phase, key in zip(history.phases, self.keys, strict=True)],
+            "candidates": history.candidates,
             "final": final | self.measure.facts(),
             "budget": {
                 "epochs": self.plan.budget_epochs,
@@ -149,21 +243,21 @@ class Execution:
                 "num_images": spent["num_images"],
             },
             "ledger": spent,
-            "attested": dict(self.attest.checks),
+            "attested": dict(history.checks),
             "images_per_second_includes": IMAGES_PER_SECOND_INCLUDES,
             "data_hash": self.data.fingerprint,
-            "learning_rates": _sample(self.rates),
+            "learning_rates": _sample(rates),
             "seconds": seconds,
         }
         self.record.finish(result)
         return result
 
-    def prune(self, planned: PlannedPhase) -> tuple[dict[str, Any], PruneReport]:
-        """Cut the network down to the sparsity of ``planned``; what happened, for the result and for the schedule."""
+    def prune(self, planned: PlannedPhase) -> dict[str, Any]:
+        """Cut the network down to the sparsity of ``planned``; what happened, for the result and, as a report, for the schedule."""
         x, phase, c = self.x, planned.phase, self.x.conventions
-        before, dense = self.phases[-1]["metrics"], self.phases[0]["metrics"]
+        before, dense = self.history.phases[-1]["metrics"], self.history.phases[0]["metrics"]
         whole, others = prune.effective(self.model, self.weights), prune.others(self.model, self.weights)
-        gone_before = _num_pruned(self.masks)
+        gone_before = prune.num_gone(self.masks)
         self.masks = prune.cut(x.method, x.selector, self.weights, self.masks, phase, per_cycle=c.count_per_cycle)
         self.attest.held(self.measure.zeros(), self.masks)
         self.attest.others_untouched(others, prune.others(self.model, self.weights))
@@ -174,9 +268,9 @@ class Execution:
         evaluating = self.measure.seconds
         after = self.measure.scores(recalibrate=c.recalibrate_batch_norm)
         if getattr(self.plan.retraining, "extra_pass", False):
-            self.extra_passes["training accuracy right after pruning"] += len(self.data.train)
+            self.history.extra_passes["training accuracy right after pruning"] += len(self.data.train)
         facts = self.measure.facts()
-        self.record.point(
+        self.point(
             planned.first_step, phase.name, sparsity=facts["sparsity"],
             **{f"pruned_{split}_accuracy": after[split] for split in after},
         )  # fmt: skip
@@ -189,10 +283,11 @@ class Execution:
             train_metric_dense=dense["train"],
             train_metric_pruned=after["train"],
         )
+        self.history.reports.append(report)
         reference = dense if c.stability_against_dense else before
         return {
             "fraction": phase.fraction,
-            "num_pruned": _num_pruned(self.masks) - gone_before,
+            "num_pruned": prune.num_gone(self.masks) - gone_before,
             "before": before,
             "right_after": after,
             "pruning_stability": metrics.pruning_stability(
@@ -201,11 +296,12 @@ class Execution:
             "d1": report.d1("all"),
             "d1_prunable": report.d1("prunable"),
             "d2": report.d2,
+            "d": self.rates()[-1].peak / self.plan.original.peak if planned.num_steps else None,
             "emptied_layers": [
                 layer["name"] for layer in facts["layers"] if layer["num_zeros"] == layer["num_weights"]
             ],
             "seconds_evaluating": self.measure.seconds - evaluating,
-        } | facts, report
+        } | facts
 
     def attest_count(self, phase: Phase, gone_before: int) -> None:
         """The goal of a method that has one was reached, up to what the selector rounds in each layer and cycle."""
@@ -215,11 +311,7 @@ class Execution:
             wanted = prune.num_pruned(phase, self.num_weights, gone_before, per_cycle=per_cycle)
             slack = x.selector.rounding * len(self.weights) * phase.cycle
             at_least = x.method.prunes == "while training"  # its pattern also has the weights that are 0 by themselves
-            self.attest.count(_num_pruned(self.masks), wanted, slack, at_least=at_least)
-
-
-def _num_pruned(masks: Masks) -> int:
-    return sum(int((~mask).sum()) for mask in masks.values())
+            self.attest.count(prune.num_gone(self.masks), wanted, slack, at_least=at_least)
 
 
 def _sample(rates: list[Schedule], most: int = 2000) -> dict[str, list[float]]:

@@ -24,6 +24,7 @@ from bimp_exp.runtime import Runtime
 from bimp_exp.schedule.base import Retraining
 from bimp_exp.seeds import derive
 from bimp_exp.selector.base import Cut, Selector
+from bimp_exp.store import Store
 from bimp_exp.types import Seed, Sparsity
 
 
@@ -40,6 +41,7 @@ class Experiment:
     schedule: Retraining
     budget: Budget
     tracking: Tracking
+    store: Store
     runtime: Runtime
     conventions: Conventions
     sparsity: Sparsity

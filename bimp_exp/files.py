@@ -27,30 +27,21 @@ def write(path: Path, content: bytes) -> None:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
-def claim(path: Path, content: bytes) -> None:
-    """Create ``path`` for this process alone; UserError where it exists already or cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "xb") as file:
-            file.write(content)
-    except FileExistsError:
-        raise UserError(
-            f"{path.parent} holds results already: give hydra.run.dir (hydra.sweep.dir) another folder"
-        ) from None
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
-
-
 def write_json(path: Path, value: Any) -> None:
     """``value`` as indented JSON; not-a-number and infinity are refused, since JSON has none."""
     write(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def line(value: dict[str, Any]) -> str:
+    """One JSON object as a line."""
+    return json.dumps(value, allow_nan=False) + "\n"
 
 
 def append_line(path: Path, value: dict[str, Any]) -> None:
     """One JSON object as the next line of ``path``."""
     try:
         with open(path, "a") as file:
-            file.write(json.dumps(value, allow_nan=False) + "\n")
+            file.write(line(value))
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
 

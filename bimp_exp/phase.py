@@ -1,8 +1,10 @@
-"""The training of one phase, as a run does it: fit, check the invariants, evaluate, log."""
+"""The training of one phase, as a run does it: fit, check the invariants, evaluate, log, save."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bimp_exp import metrics
@@ -11,7 +13,7 @@ from bimp_exp.lr import Schedule
 from bimp_exp.method.dense import Dense
 from bimp_exp.plan import PlannedPhase
 from bimp_exp.seeds import derive
-from bimp_exp.training import Epoch, Score, fit
+from bimp_exp.training import Epoch, Position, Score, fit, get_noise
 
 if TYPE_CHECKING:
     from bimp_exp.execution import Execution
@@ -19,14 +21,47 @@ if TYPE_CHECKING:
 LOGGED_PER_EPOCH = 10  # points of loss and learning rate
 
 
-def train(run: Execution, planned: PlannedPhase, lr: Schedule, measured: dict[str, float] | None) -> dict[str, Any]:
-    """Train and evaluate; the figures of the phase. ``measured`` are its metrics where it has no step."""
+@dataclass(kw_only=True)
+class Underway:
+    """What a phase has come to so far: the ``pruning`` that opened it, and the sums over its epochs and where it is.
+
+    ``rates``: images and seconds of its epochs, or of its steps where images per second are a mean of rates.
+    """
+
+    pruning: dict[str, Any] | None
+    position: Position = field(default_factory=Position)
+    num_images: int = 0
+    seconds: float = 0.0
+    rates: list[tuple[int, float]] = field(default_factory=list)
+    validation: Score | None = None
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """The metrics right after the pruning."""
+        assert self.pruning is not None
+        scores: dict[str, float] = self.pruning["right_after"]
+        return scores
+
+    def dump(self) -> dict[str, Any]:
+        """As dicts, lists and tensors, with the state of the generators as it is now."""
+        self.position.noise = get_noise()
+        validation = None if self.validation is None else vars(self.validation)
+        return vars(self) | {"position": dict(vars(self.position)), "validation": validation}
+
+    @classmethod
+    def load(cls, dumped: dict[str, Any]) -> Underway:
+        """What ``dump`` gave."""
+        validation = None if dumped["validation"] is None else Score(**dumped["validation"])
+        return cls(**(dumped | {"position": Position(**dumped["position"]), "validation": validation}))
+
+
+def train(
+    run: Execution, planned: PlannedPhase, lr: Schedule, underway: Underway, save: Callable[[], None]
+) -> dict[str, Any]:
+    """Train from where ``underway`` is, and evaluate; the figures of the phase. ``save`` is called wherever it can be saved."""
     x, name, first = run.x, planned.phase.name, planned.first_step
     run.display.phase(planned)
     evaluating = run.measure.seconds
-    epochs: list[Epoch] = []
-    validation: Score | None = None
-    done = 0
     training = fit(
         run.model,
         run.data,
@@ -39,20 +74,25 @@ def train(run: Execution, planned: PlannedPhase, lr: Schedule, measured: dict[st
         batch_size=x.optim.batch_size,
         seed=derive(x.seed, name),
         progress=run.display.step,
+        at=underway.position,
+        after_step=save,
     )
     for epoch in training if planned.num_steps else ():
-        epochs.append(epoch)
-        _log_steps(run, epoch, name, first, done, lr)
-        done += epoch.num_steps
+        done = underway.position.done
+        _log_steps(run, epoch, name, first + done - epoch.num_steps, lr, done - epoch.num_steps)
         zeros = run.measure.zeros()
         run.attest.held(zeros, run.masks or x.method.hard_masks())
-        validation = run.measure.evaluate("validation")
+        underway.validation = validation = run.measure.evaluate("validation")
         if not math.isfinite(validation.loss):
             raise TrainingError(
                 f"the validation loss is {validation.loss} after step {done} of {planned.num_steps} ({name}), "
                 f"at learning rate {lr(done - 1):.6g}: lower lr.initial or the schedule's rate"
             )
-        run.record.point(
+        underway.num_images += epoch.num_images
+        underway.seconds += epoch.seconds
+        each = zip(epoch.step_sizes, epoch.step_seconds, strict=True)
+        underway.rates += each if x.conventions.mean_of_rates else [(epoch.num_images, epoch.seconds)]
+        run.point(
             first + done,
             name,
             epoch=(first + done) / run.plan.steps_per_epoch,
@@ -63,33 +103,32 @@ def train(run: Execution, planned: PlannedPhase, lr: Schedule, measured: dict[st
             images_per_second=epoch.num_images / epoch.seconds,
         )
         run.display.epoch(done, epoch, validation.accuracy, lr(done - 1))
-    scores = measured or run.measure.scores(validation)
-    run.record.point(
-        first + done, name, test_accuracy=scores["test"], train_full_accuracy=scores["train"],
-        validation_accuracy=None if epochs else scores["validation"],
+        save()
+    trained = planned.num_steps > 0
+    scores = run.measure.scores(underway.validation) if trained or not underway.pruning else underway.measured
+    run.point(
+        first + planned.num_steps, name, test_accuracy=scores["test"], train_full_accuracy=scores["train"],
+        validation_accuracy=None if trained else scores["validation"],
     )  # fmt: skip
-    if x.conventions.mean_of_rates:
-        steps = [(n, t) for e in epochs for n, t in zip(e.step_sizes, e.step_seconds, strict=True)]
-    else:
-        steps = [(e.num_images, e.seconds) for e in epochs]
     return {
         "name": name,
         "first_step": first,
-        "num_steps": done,
-        "epochs": planned.phase.epochs if done else 0,
-        "num_images": sum(e.num_images for e in epochs),
-        "seconds_training": sum(e.seconds for e in epochs),
+        "num_steps": planned.num_steps,
+        "epochs": planned.phase.epochs if trained else 0,
+        "num_images": underway.num_images,
+        "seconds_training": underway.seconds,
         "seconds_evaluating": run.measure.seconds - evaluating,
         "images_per_second": metrics.images_per_second(
-            [n for n, _ in steps], [t for _, t in steps], mean_of_rates=x.conventions.mean_of_rates
+            [n for n, _ in underway.rates], [t for _, t in underway.rates], mean_of_rates=x.conventions.mean_of_rates
         ),
-        "learning_rate": {"first": lr(0), "peak": lr.peak, "last": lr(done - 1)} if done else None,
+        "learning_rate": {"first": lr(0), "peak": lr.peak, "last": lr(planned.num_steps - 1)} if trained else None,
         "metrics": scores,
+        "pruning": underway.pruning,
     }
 
 
-def _log_steps(run: Execution, epoch: Epoch, name: str, first: int, done: int, lr: Schedule) -> None:
+def _log_steps(run: Execution, epoch: Epoch, name: str, first: int, lr: Schedule, done: int) -> None:
     every = max(1, run.plan.steps_per_epoch // LOGGED_PER_EPOCH)
     for i in range(0, epoch.num_steps, every):
         part = epoch.losses[i : i + every]
-        run.record.point(first + done + i + 1, name, train_loss=sum(part) / len(part), learning_rate=lr(done + i))
+        run.point(first + i + 1, name, train_loss=sum(part) / len(part), learning_rate=lr(done + i))

@@ -39,12 +39,20 @@ class Display:
         self._images = 0
         self._rate = 0.0
         self._accuracy = ""
+        self._waiting = False
 
     def phase(self, planned: PlannedPhase) -> None:
         """A new phase begins."""
-        self._phase = planned
+        self._phase, self._waiting = planned, False
         self._accuracy = ""
         self._images, self._seen = 0, time.monotonic()
+
+    def waiting(self, planned: PlannedPhase) -> None:
+        """Another process computes the phase; said once."""
+        if not self._waiting:
+            self._waiting = True
+            text = f"{self._name}: waits for {planned.phase.name}, which another process computes"
+            self._console.print(text, highlight=False, soft_wrap=True)
 
     def step(self, done: int, num_images: int, loss: Tensor, rate: float) -> None:
         """After each optimiser step: steps done in this phase, images in it, its loss (on the device), its rate."""

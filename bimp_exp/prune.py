@@ -35,19 +35,22 @@ def prunable(model: nn.Module, *, every_weight: bool = False) -> dict[str, nn.Pa
     return weights
 
 
-def num_pruned(phase: Phase, num_weights: int, num_gone: int, *, per_cycle: bool) -> int:
-    """How many of ``num_weights`` are gone after the pruning that opens ``phase``, when ``num_gone`` are already.
+def num_pruned(phase: Phase, num_weights: int, gone: int, *, per_cycle: bool) -> int:
+    """How many of ``num_weights`` are gone after the pruning that opens ``phase``, when ``gone`` are already.
 
     round(S_j * N), so that the last cycle hits round(S * N); ``per_cycle``, the published code's rule, adds
     round(p * remaining) instead. Halves go to the even number. ConfigError where none would be left.
     """
-    if per_cycle:
-        count = num_gone + round(phase.fraction * (num_weights - num_gone))
-    else:
-        count = max(num_gone, round(phase.sparsity * num_weights))
+    by_fraction = gone + round(phase.fraction * (num_weights - gone))
+    count = by_fraction if per_cycle else max(gone, round(phase.sparsity * num_weights))
     if count >= num_weights:
         raise ConfigError(f"sparsity: {phase.name} would remove all {num_weights} prunable weights; choose a lower one")
     return count
+
+
+def num_gone(masks: Masks) -> int:
+    """How many weights ``masks`` remove."""
+    return sum(int((~mask).sum()) for mask in masks.values())
 
 
 def norm(tensors: Iterable[Tensor]) -> float:
@@ -93,8 +96,7 @@ def cut(
         return {name: weight.detach() != 0 for name, weight in weights.items()}
     masks = masks or {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
     num_weights = sum(w.numel() for w in weights.values())
-    num_gone = sum(int((~mask).sum()) for mask in masks.values())
-    count = num_pruned(phase, num_weights, num_gone, per_cycle=per_cycle)
+    count = num_pruned(phase, num_weights, num_gone(masks), per_cycle=per_cycle)
     masks = selector(weights, masks, Cut(fraction=phase.fraction, num_pruned=count))
     apply(weights, masks)
     return masks

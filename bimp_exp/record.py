@@ -7,12 +7,19 @@ all: where it lies, everything else is whole. failed.json instead where the run 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import yaml
+
 from bimp_exp import files
+from bimp_exp.errors import UserError
+from bimp_exp.lease import Lease
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +37,44 @@ class Tracking(Protocol):
         ...
 
 
+@contextmanager
+def claim(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
+    """Hold ``folder`` for the run that ``config`` describes, be it new there, broken off or finished.
+
+    UserError where it holds a run of another configuration (the first key that differs is named), or another process holds it.
+    """
+    try:
+        lease = Lease.take(folder / "lease")
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}") from None
+    if lease is None:
+        raise UserError(f"another process is at the run in {folder}: wait for it, or give another folder")
+    with lease:
+        path = folder / "config.yaml"
+        ours = {key: value for key, value in config.items() if key not in IRRELEVANT}
+        if path.exists():
+            _same(folder, yaml.safe_load(path.read_text()), ours)
+        else:
+            files.write(path, yaml.safe_dump(dict(config), sort_keys=False).encode())
+        yield
+
+
+IRRELEVANT = ("tracking", "store")  # may change when a run is continued
+
+
+def _same(folder: Path, theirs: Any, ours: Mapping[str, Any]) -> None:
+    from bimp_exp.report.flat import flatten
+
+    before = flatten({key: value for key, value in (theirs or {}).items() if key not in IRRELEVANT})
+    now = flatten(ours)
+    for key in [*before, *now]:
+        if before.get(key) != now.get(key):
+            raise UserError(
+                f"{folder} holds a run of another configuration: {key} is {before.get(key, 'absent')} there and "
+                f"{now.get(key, 'absent')} now; give hydra.run.dir (hydra.sweep.dir) another folder"
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """Writes into ``folder`` and lets ``tracking`` mirror it."""
@@ -37,10 +82,21 @@ class Record:
     folder: Path
     tracking: Tracking
 
-    def point(self, step: int, phase: str, **values: float | None) -> None:
-        """One line of metrics.jsonl: ``values`` after ``step`` optimiser steps in all; None is left out."""
-        known = {name: value for name, value in values.items() if value is not None}
-        files.append_line(self.folder / "metrics.jsonl", {"step": step, "phase": phase, **known})
+    def begin(self, facts: Mapping[str, Any]) -> None:
+        """run.json: ``facts``, when the run was first started and how often it was since."""
+        path = self.folder / "run.json"
+        before = json.loads(path.read_text()) if path.exists() else {}
+        started = before.get("started", datetime.now(UTC).isoformat(timespec="seconds"))
+        files.write_json(path, {**facts, "started": started, "starts": before.get("starts", 0) + 1})
+        (self.folder / "failed.json").unlink(missing_ok=True)
+
+    def restart(self, points: list[dict[str, Any]]) -> None:
+        """Make ``points`` all of metrics.jsonl: what an earlier attempt wrote after its checkpoint comes again."""
+        files.write(self.folder / "metrics.jsonl", "".join(files.line(point) for point in points).encode())
+
+    def append(self, point: dict[str, Any]) -> None:
+        """One more line of metrics.jsonl."""
+        files.append_line(self.folder / "metrics.jsonl", point)
 
     def sync(self) -> None:
         """Bring the mirror up to date."""

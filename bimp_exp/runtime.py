@@ -39,6 +39,17 @@ class Runtime:
         torch.backends.cudnn.benchmark = not self.deterministic
         return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
 
+    def facts(self, device: torch.device) -> dict[str, Any]:
+        """What decides the last bits of a number, beside the configuration: versions, kind of processor, threads."""
+        import torch
+
+        kind = (
+            torch.cuda.get_device_name(device)
+            if device.type == "cuda"
+            else f"{torch.backends.cpu.get_cpu_capability()} x {torch.get_num_threads()}"
+        )
+        return {"torch": torch.__version__, "device": f"{device.type} {kind}"}
+
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         """The context of a forward pass: bf16 where asked for, else plain fp32."""
         import torch

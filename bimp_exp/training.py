@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,22 @@ class Epoch:
     step_seconds: list[float]
 
 
+@dataclass(kw_only=True)
+class Position:
+    """Where ``fit`` is: ``done`` steps of its phase are over, and what the present epoch has come to so far.
+
+    ``noise`` is the state of the generators that dropout draws from, filled in when a position is saved.
+    """
+
+    done: int = 0
+    losses: Tensor = field(default_factory=lambda: torch.zeros(0))  # float32, one entry per step of the epoch
+    num_correct: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
+    step_sizes: list[int] = field(default_factory=list)
+    step_seconds: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    noise: list[Tensor] = field(default_factory=list)
+
+
 def fit(
     model: nn.Module,
     data: Data,
@@ -54,31 +70,37 @@ def fit(
     batch_size: int,
     seed: int,
     progress: Callable[[int, int, Tensor, float], None],
+    at: Position,
+    after_step: Callable[[], None],
 ) -> Iterator[Epoch]:
-    """Train for ``lr.num_steps`` steps, giving an Epoch after each; the last may be cut short.
+    """Train to step ``lr.num_steps``, giving an Epoch after each; the last may be cut short.
 
     masked: prunable weights and their masks (bool). seed: of this phase; data order, augmentation and dropout follow from it.
-    progress: called with (steps done, images in the step, loss, rate) after every step. TrainingError when the loss is
-    not finite, with the first such step and its rate.
+    progress: called with (steps done, images in the step, loss, rate) after every step. at: where to begin, and all the while
+    where training is; ``after_step`` may save it, at the cost of no training time. TrainingError when the loss is not finite,
+    with the first such step and its rate.
     """
     weights: list[Tensor] = [weight for weight, _ in masked]
     keep = tuple(mask.to(weight) for weight, mask in masked)
     steps_per_epoch = -(-len(data.train) // batch_size)
-    done = 0
-    while done < lr.num_steps:
-        number = done // steps_per_epoch
+    while at.done < lr.num_steps:
+        number, inside = divmod(at.done, steps_per_epoch)
+        before = number * steps_per_epoch
         order = data.epoch(seed=seed, epoch=number, batch_size=batch_size)
-        num_steps = min(len(order), lr.num_steps - done)
-        losses = torch.zeros(num_steps, device=device)
-        num_correct = torch.zeros((), dtype=torch.int64, device=device)
-        step_sizes: list[int] = []
-        step_seconds: list[float] = []
-        torch.manual_seed(derive(seed, "noise", number))  # for dropout, which draws from the global generator
+        num_steps = min(len(order), lr.num_steps - before)
+        if inside:
+            at.losses, at.num_correct = at.losses.to(device), at.num_correct.to(device)
+            set_noise(at.noise)
+        else:
+            at.losses = torch.zeros(num_steps, device=device)
+            at.num_correct = torch.zeros((), dtype=torch.int64, device=device)
+            at.step_sizes, at.step_seconds, at.seconds = [], [], 0.0
+            torch.manual_seed(derive(seed, "noise", number))  # for dropout, which draws from the global generator
         model.train()
         synchronize(device)
-        start = time.perf_counter()
-        for i in range(num_steps):
-            rate, step_start = lr(done + i), time.perf_counter()
+        start = time.perf_counter() - at.seconds
+        for i in range(inside, num_steps):
+            rate, step_start = lr(at.done), time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = rate
             images, labels = order[i]
@@ -87,37 +109,56 @@ def fit(
             loss = F.cross_entropy(outputs.float(), labels)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss + method.penalty())
-            method.on_gradients(done + i, optimizer)
+            method.on_gradients(at.done, optimizer)
             optimizer.step()
             if keep:
                 with torch.no_grad():
                     torch._foreach_mul_(weights, keep)
-            method.on_step(done + i, optimizer)
-            losses[i] = loss.detach()
-            num_correct += (outputs.detach().argmax(1) == labels).sum()
-            step_sizes.append(len(labels))
-            step_seconds.append(time.perf_counter() - step_start)
-            progress(done + i + 1, len(labels), losses[i], rate)
+            method.on_step(at.done, optimizer)
+            at.losses[i] = loss.detach()
+            at.num_correct += (outputs.detach().argmax(1) == labels).sum()
+            at.step_sizes.append(len(labels))
+            now = time.perf_counter()
+            at.step_seconds.append(now - step_start)
+            at.seconds = now - start
+            at.done += 1
+            progress(at.done, len(labels), at.losses[i], rate)
+            if at.done < before + num_steps:
+                paused = time.perf_counter()
+                after_step()
+                start += time.perf_counter() - paused
         synchronize(device)
         seconds = time.perf_counter() - start
-        values = losses.tolist()
+        values = at.losses.tolist()
         for i, value in enumerate(values):
             if not math.isfinite(value):
                 raise TrainingError(
-                    f"the loss is {value} in step {done + i + 1} of {lr.num_steps} (epoch {number + 1}), at learning rate "
-                    f"{lr(done + i):.6g}: lower lr.initial or the schedule's rate"
+                    f"the loss is {value} in step {before + i + 1} of {lr.num_steps} (epoch {number + 1}), at learning rate "
+                    f"{lr(before + i):.6g}: lower lr.initial or the schedule's rate"
                 )
-        done += num_steps
         yield Epoch(
             number=number + 1,
             num_steps=num_steps,
-            num_images=sum(step_sizes),
+            num_images=sum(at.step_sizes),
             losses=values,
-            accuracy=num_correct.item() / sum(step_sizes),
+            accuracy=at.num_correct.item() / sum(at.step_sizes),
             seconds=seconds,
-            step_sizes=step_sizes,
-            step_seconds=step_seconds,
+            step_sizes=at.step_sizes,
+            step_seconds=at.step_seconds,
         )
+
+
+def get_noise() -> list[Tensor]:
+    """The state of the global generators: the CPU's, and that of the CUDA device where there is one."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])]
+
+
+def set_noise(noise: Sequence[Tensor]) -> None:
+    """Bring back what ``get_noise`` gave."""
+    cpu, *cuda = noise
+    torch.set_rng_state(cpu)
+    if cuda:
+        torch.cuda.set_rng_state(cuda[0])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,10 +25,10 @@ from bimp_exp.tracking import Nothing
 from tests.conftest import ROOT
 
 TINY = [
-    "dataset.subset=200", "model.depth=8", "optim.batch_size=32", "runtime.threads=1",
+    "dataset.subset=200", "model.depth=8", "optim.batch_size=32", "store=own", "runtime.threads=1",
     "budget.epochs=4", "budget.dense_epochs=2", "budget.cycles=2",
 ]  # fmt: skip
-IMP = [*TINY[:4], "budget=imp", "budget.epochs=2", "budget.retrain_epochs=1", "budget.cycles=2"]
+IMP = [*TINY[:5], "budget=imp", "budget.epochs=2", "budget.retrain_epochs=1", "budget.cycles=2"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,7 +47,7 @@ def do(folder: Path, *overrides: str) -> Any:
     made: experiment.Experiment = instantiate(config, _convert_="all")
     files.write_json(folder / "run.json", {"name": "test", "choices": {}, "swept": {}, "metric": "accuracy"})
     display = Display(Console(quiet=True), made.plan(), "test")
-    result = execution.run(made, Record(folder=folder, tracking=Nothing()), display)
+    result = execution.run(made, config, Record(folder=folder, tracking=Nothing()), display)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return result, lines, torch.load(folder / "model.pt", weights_only=True)
 
@@ -208,13 +208,13 @@ def test_an_infeasible_sparsity_is_refused_before_anything_is_trained() -> None:
         instantiate(config, _convert_="all").check()  # 144 and a fifth of 640 of the 74,512 weights must stay
 
 
-GMP = [*TINY[:4], "method=gmp", "budget=dense", "budget.epochs=4", "budget.finetune_epochs=1", "lr=linear"]
+GMP = [*TINY[:5], "method=gmp", "budget=dense", "budget.epochs=4", "budget.finetune_epochs=1", "lr=linear"]
 
 
 def test_the_ledger_counts_what_was_done(tmp_path: Path) -> None:
     """180 of the 200 images are to train, 20 to validate; 360 to test; a cycle measures all right after pruning."""
     ledger = do(tmp_path, *TINY, "schedule=acc_allr")[0]["ledger"]
-    macs = do(tmp_path / "macs", *TINY[:4], "method=dense", "budget=dense", "budget.epochs=1")[0]["final"]
+    macs = do(tmp_path / "macs", *TINY[:5], "method=dense", "budget=dense", "budget.epochs=1")[0]["final"]
     assert (ledger["epochs"], ledger["num_steps"], ledger["num_images"]) == (4, 4 * 6, 4 * 180)
     assert ledger["forward_multiply_adds"] == 4 * 180 * macs["multiply_adds_dense"]
     assert ledger["backward_multiply_adds"] == 2 * ledger["forward_multiply_adds"]
@@ -280,5 +280,5 @@ def test_a_missed_sparsity_is_an_error(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_methods_without_a_target_reach_what_they_reach(tmp_path: Path) -> None:
-    final = do(tmp_path, *TINY[:4], "method=str", "budget=dense", "budget.epochs=1", "sparsity=0.9")[0]["final"]
+    final = do(tmp_path, *TINY[:5], "method=str", "budget=dense", "budget.epochs=1", "sparsity=0.9")[0]["final"]
     assert final["sparsity"] != pytest.approx(0.9)

@@ -156,8 +156,11 @@ def test_a_grid_ends_with_its_table_and_each_run_equals_the_run_alone(finished: 
 
 def test_a_folder_that_holds_a_run_or_a_sweep_is_left_alone(finished: Path, tmp_path: Path) -> None:
     before = (finished / "metrics.jsonl").read_bytes()
-    done = run(tmp_path, *SHORT, f"hydra.run.dir={finished}", expect=2)
-    assert f"{finished} holds results already" in done.stderr
+    done = run(tmp_path, *SHORT, f"hydra.run.dir={finished}")  # finished already: shown, not repeated
+    assert f"files: {finished}" in done.stdout
+    assert (finished / "metrics.jsonl").read_bytes() == before
+    done = run(tmp_path, *SHORT, "sparsity=0.8", f"hydra.run.dir={finished}", expect=2)
+    assert "another configuration: sparsity is 0.9 there and 0.8 now" in done.stderr
     assert (finished / "metrics.jsonl").read_bytes() == before
     (tmp_path / "sweep.json").touch()
     done = run(tmp_path, "-m", "seed=0,1", *SHORT, f"hydra.sweep.dir={tmp_path}", expect=2)

@@ -13,7 +13,7 @@ from bimp_exp.lr import Schedule, constant
 from bimp_exp.method.dense import Dense
 from bimp_exp.optim import SGD
 from bimp_exp.runtime import Runtime
-from bimp_exp.training import Epoch, fit
+from bimp_exp.training import Epoch, Position, fit
 
 CPU = torch.device("cpu")
 RUNTIME = Runtime(device="cpu", threads=None, precision="fp32", deterministic=True, channels_last=False)
@@ -59,7 +59,7 @@ def train(model: nn.Module, images: Data, *, lr: Schedule | float = 0.1, steps: 
     )
     settings: dict[str, Any] = {
         "method": Dense(), "masked": [], "runtime": RUNTIME, "batch_size": 8, "seed": 0,
-        "progress": lambda done, n, loss, rate: None,
+        "progress": lambda done, n, loss, rate: None, "at": Position(), "after_step": lambda: None,
     }  # fmt: skip
     schedule = lr if isinstance(lr, Schedule) else constant(lr, steps)
     return list(fit(model, images, lr=schedule, optimizer=optimizer, device=CPU, **(settings | changes)))

@@ -1,0 +1,136 @@
+"""Results of phases, each under the hash of all that determines it, and checkpoints of those under way.
+
+ROOT/KEY/done.pt is the state after a phase; partial.pt and partial.previous.pt are states inside it, newest first; lease says
+that a process is computing it. Each file has one line of JSON, with the SHA-256 of what follows, and then what torch.save
+wrote. It is written under another name, synced and renamed, so it is whole or not there, whenever the power goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bimp_exp import files
+from bimp_exp.errors import DataError, UserError
+from bimp_exp.lease import Lease
+from bimp_exp.types import NonNegative
+
+log = logging.getLogger(__name__)
+State = dict[str, Any]  # tensors, numbers, text, lists and dicts of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """One option of ``conf/store/``. ``root`` None keeps everything in the run's own folder, so that nothing is shared.
+
+    ``every``: seconds of training between two checkpoints.
+    """
+
+    root: str | None
+    every: NonNegative
+
+    def open(self, run_dir: Path) -> Phases:
+        """For a run in ``run_dir``."""
+        return Phases(root=Path(self.root).absolute() if self.root else run_dir / "phases", every=self.every)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phases:
+    """The folder in which phases lie; what cannot be written costs a warning, not the run."""
+
+    root: Path
+    every: float
+
+    def load(self, key: str) -> State | None:
+        """The state after phase ``key``, or None; a damaged file counts as none."""
+        return _read(self.root / key / "done.pt", key)
+
+    def load_partial(self, key: str) -> State | None:
+        """The newest whole state inside phase ``key``, or None."""
+        for name in ("partial.pt", "partial.previous.pt"):
+            state = _read(self.root / key / name, key)
+            if state is not None:
+                return state
+        return None
+
+    def save(self, key: str, name: str, state: State) -> None:
+        """Phase ``key``, for people called ``name``, is over."""
+        folder = self.root / key
+        if _write(folder / "done.pt", key, name, state):
+            for partial in ("partial.pt", "partial.previous.pt"):
+                with contextlib.suppress(OSError):
+                    (folder / partial).unlink(missing_ok=True)
+
+    def save_partial(self, key: str, name: str, state: State) -> None:
+        """Phase ``key`` is under way; the checkpoint before this one is kept, in case this one should be damaged."""
+        newest = self.root / key / "partial.pt"
+        with contextlib.suppress(OSError):
+            newest.replace(newest.with_name("partial.previous.pt"))
+        _write(newest, key, name, state)
+
+    def lease(self, key: str) -> Lease | None:
+        """The right to compute phase ``key``, or None where a living process has it."""
+        return Lease.take(self.root / key / "lease")
+
+
+def header(path: Path) -> dict[str, Any]:
+    """The first line of a file of the store: key, name, size, sha256; DataError where it is none."""
+    try:
+        with open(path, "rb") as file:
+            about = json.loads(file.readline(10_000))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+    except ValueError:
+        raise DataError(f"{path}: not a checkpoint of bimp-exp") from None
+    if not isinstance(about, dict) or not {"key", "name", "size", "sha256"} <= about.keys():
+        raise DataError(f"{path}: not a checkpoint of bimp-exp")
+    return about
+
+
+def read(path: Path, key: str) -> State:
+    """The state in ``path``; DataError where it is damaged, or of another phase than ``key``, which is then named."""
+    import torch
+
+    about = header(path)
+    if about["key"] != key:
+        raise DataError(f"{path}: of another configuration ({about['name']}, {about['key'][:12]})")
+    content = path.read_bytes().partition(b"\n")[2]
+    if len(content) != about["size"] or hashlib.sha256(content).hexdigest() != about["sha256"]:
+        raise DataError(f"{path}: damaged, {len(content)} of {about['size']} bytes")
+    try:
+        state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read by this PyTorch ({str(error).splitlines()[0]})") from None
+    return state
+
+
+def _read(path: Path, key: str) -> State | None:
+    if not path.exists():
+        return None
+    try:
+        return read(path, key)
+    except DataError as error:
+        log.warning("not used: %s", error)
+        return None
+
+
+def _write(path: Path, key: str, name: str, state: State) -> bool:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    about = {"key": key, "name": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    try:
+        files.write(path, json.dumps(about).encode() + b"\n" + content)
+    except UserError as error:
+        log.warning("no checkpoint: %s; the run goes on, but cannot continue from here", error)
+        return False
+    return True
