@@ -1,4 +1,5 @@
-"""LC, learning-compression, in its authors' form: an augmented Lagrangian and a top-k in turns (Carreira-Perpinan & Idelbayev 2018).
+"""LC, learning-compression, in its authors' form: SGD on an augmented Lagrangian and top-k in turns (Carreira-Perpinan & Idelbayev
+2018).
 
     L-step j   SGD on loss + mu_j / 2 * ||W - (Delta + lambda / mu_j)||^2,   mu_j = initial_mu * growth^j
     C-step     Delta = the k largest of W - lambda / mu_j, 0 elsewhere;   then lambda = lambda - mu_j (W - Delta)
