@@ -44,6 +44,7 @@ def test_hard_gmp_rounds_in_all_or_at_each_event(per_event: bool, num_left: int)
         method.on_step(step, optimizer)
     method.detach()
     assert int(weight.count_nonzero()) == num_left
+    assert method.slack >= num_left - 2
 
 
 @pytest.mark.parametrize(("strict", "kept"), [(False, [0, 1, 1, 0]), (True, [0, 0, 0, 0])])
