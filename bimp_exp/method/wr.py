@@ -1,5 +1,5 @@
 """WR, weight rewinding: after each pruning the network goes back to what it was T_rt epochs before the end of dense training
-(Frankle et al. 2020; Renda et al. 2020).
+(Frankle et al. 2019; Renda et al. 2020).
 
 Pruning is IMP's. What survives gets its value after step L - n of dense training back, and so do biases and batch-norm with its
 statistics; momentum starts empty. The n steps of retraining then repeat the rates l[L - n..L - 1] of dense training, which
