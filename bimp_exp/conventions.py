@@ -36,5 +36,9 @@ class Conventions:
     """[10] GSM and LC rank all parameters, biases and batch-norm included, for int((1 - S) * N) places."""
     double_weight_decay: bool
     """[13] CS and DST: weight decay acts twice on the weights, and for CS on s as well."""
+    gmp_count_per_event: bool
+    """Hard GMP: each event removes round(p * remaining) weights, so that the last may miss round(S * N)."""
+    dnw_strict_threshold: bool
+    """[12] DNW keeps what is strictly larger than the int(S * N)-th smallest magnitude, so ties with it go too."""
     mean_of_rates: bool
     """Images per second is the mean over steps of their rates, not all images over all time."""

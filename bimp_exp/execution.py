@@ -309,7 +309,7 @@ class Execution:
         if x.method.has_target and x.selector.rounding is not None:
             per_cycle = x.conventions.count_per_cycle
             wanted = prune.num_pruned(phase, self.num_weights, gone_before, per_cycle=per_cycle)
-            slack = x.selector.rounding * len(self.weights) * phase.cycle
+            slack = x.selector.rounding * len(self.weights) * phase.cycle + x.method.slack
             at_least = x.method.prunes == "while training"  # its pattern also has the weights that are 0 by themselves
             self.attest.count(prune.num_gone(self.masks), wanted, slack, at_least=at_least)
 

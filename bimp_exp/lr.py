@@ -7,6 +7,7 @@ With L steps in all, W of them warm-up, and peak rate eta, step i = 0..L-1 runs 
     stepped    eta * gamma^(number of milestones <= i)       (milestones count from the start of training)
     linear     eta * (1 - (i - W) / (L - W))
     cosine     eta * (1 + cos(pi * (i - W) / (L - W))) / 2
+    cyclic     eta * (1 - (i mod C) / C)                     (cycles of C steps, counted from the start of training)
 
 Differs from torch.optim.lr_scheduler on purpose: nothing is stateful, so a rate never depends on the steps before it or on
 the version of PyTorch. Imports no PyTorch.
@@ -16,10 +17,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bimp_exp.errors import ConfigError
-from bimp_exp.types import NonNegative, Positive, Share
+from bimp_exp.types import Count, NonNegative, Positive, Share
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,9 @@ def compress(
         index = int(i * (length / num_steps)) if index_in_floating_point else i * length // num_steps
         return original.peak if index < num_replaced else original(index)
 
-    floor = rate(num_steps - 1) if num_steps else original.floor
-    return Schedule(num_steps, rate, original.peak, floor)
+    # the first index at or after a turn, and in floating point perhaps the next one
+    turns = [-(-turn * num_steps // length) + late for turn in original.turns for late in (0, 1)] if length else []
+    return replace(piecewise(num_steps, rate, 0, turns), peak=original.peak)
 
 
 def with_warmup(peak: float, share: float, num_steps: int, rest: Callable[[int], Schedule]) -> Schedule:
@@ -130,18 +132,18 @@ class Original:
                 f"lr.warmup_epochs={self.warmup_epochs:g} must be less than the epochs of dense training, "
                 f"{num_steps / steps_per_epoch:g}"
             )
-        after = self.after_warmup(num_steps, num_warmup_steps)
+        after = self.after_warmup(num_steps, num_warmup_steps, steps_per_epoch)
 
         def rate(i: int) -> float:
             return self.initial * i / num_warmup_steps if i < num_warmup_steps else after(i)
 
-        return piecewise(num_steps, rate, num_warmup_steps, self.turns(num_steps))
+        return piecewise(num_steps, rate, num_warmup_steps, self.turns(num_steps, steps_per_epoch))
 
-    def after_warmup(self, num_steps: int, num_warmup_steps: int) -> Callable[[int], float]:
+    def after_warmup(self, num_steps: int, num_warmup_steps: int, steps_per_epoch: int) -> Callable[[int], float]:
         """The rate of every step from ``num_warmup_steps`` on."""
         raise NotImplementedError
 
-    def turns(self, num_steps: int) -> list[int]:
+    def turns(self, num_steps: int, steps_per_epoch: int) -> list[int]:
         """The steps at which the rate jumps."""
         return []
 
@@ -150,7 +152,7 @@ class Original:
 class Constant(Original):
     """One rate throughout."""
 
-    def after_warmup(self, num_steps: int, num_warmup_steps: int) -> Callable[[int], float]:
+    def after_warmup(self, num_steps: int, num_warmup_steps: int, steps_per_epoch: int) -> Callable[[int], float]:
         """See Original."""
         return constant(self.initial, num_steps)
 
@@ -162,12 +164,12 @@ class Stepped(Original):
     milestones: list[Share]
     gamma: Positive
 
-    def after_warmup(self, num_steps: int, num_warmup_steps: int) -> Callable[[int], float]:
+    def after_warmup(self, num_steps: int, num_warmup_steps: int, steps_per_epoch: int) -> Callable[[int], float]:
         """See Original."""
-        turns = self.turns(num_steps)
+        turns = self.turns(num_steps, steps_per_epoch)
         return lambda i: self.initial * math.pow(self.gamma, sum(turn <= i for turn in turns))
 
-    def turns(self, num_steps: int) -> list[int]:
+    def turns(self, num_steps: int, steps_per_epoch: int) -> list[int]:
         """See Original."""
         return [round(share * num_steps) for share in self.milestones]
 
@@ -176,7 +178,7 @@ class Stepped(Original):
 class Linear(Original):
     """A straight line to 0."""
 
-    def after_warmup(self, num_steps: int, num_warmup_steps: int) -> Callable[[int], float]:
+    def after_warmup(self, num_steps: int, num_warmup_steps: int, steps_per_epoch: int) -> Callable[[int], float]:
         """See Original."""
         line = linear(self.initial, num_steps - num_warmup_steps)
         return lambda i: line(i - num_warmup_steps)
@@ -186,7 +188,24 @@ class Linear(Original):
 class Cosine(Original):
     """Half a cosine to 0."""
 
-    def after_warmup(self, num_steps: int, num_warmup_steps: int) -> Callable[[int], float]:
+    def after_warmup(self, num_steps: int, num_warmup_steps: int, steps_per_epoch: int) -> Callable[[int], float]:
         """See Original."""
         curve = cosine(self.initial, num_steps - num_warmup_steps)
         return lambda i: curve(i - num_warmup_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cyclic(Original):
+    """A straight line to 0 again and again, every ``cycle_epochs``; for GMP (paper, Appendix C.3)."""
+
+    cycle_epochs: Count
+
+    def after_warmup(self, num_steps: int, num_warmup_steps: int, steps_per_epoch: int) -> Callable[[int], float]:
+        """See Original."""
+        line = linear(self.initial, self.cycle_epochs * steps_per_epoch)
+        return lambda i: line(i % line.num_steps)
+
+    def turns(self, num_steps: int, steps_per_epoch: int) -> list[int]:
+        """See Original."""
+        cycle = self.cycle_epochs * steps_per_epoch
+        return list(range(cycle, num_steps, cycle))

@@ -274,7 +274,7 @@ def test_a_method_that_lets_a_pruned_weight_return_fails_and_leaves_no_result(
 
 
 def test_a_missed_sparsity_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gmp, "sparsity_after", lambda k, count, final: 0.8)
+    monkeypatch.setattr(gmp, "num_pruned_after", lambda k, count, final, num, per_event: round(0.8 * num))
     with pytest.raises(InvariantError, match=r"sparsity: .* weights are pruned, .* were to be"):
         do(tmp_path, *GMP, "sparsity=0.9")
 

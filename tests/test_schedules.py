@@ -214,6 +214,53 @@ def test_peak_and_floor_are_those_of_all_steps(
         assert made.floor == min(found[made.num_warmup_steps :], default=0.0)
 
 
+@pytest.mark.parametrize("case", golden("methods", kind="gmp_cyclic_lr"))
+def test_golden_cyclic(case: dict[str, Any]) -> None:
+    i = case["inputs"]
+    original = lr.Cyclic(initial=i["initial_lr"], warmup_epochs=0, cycle_epochs=i["pruning_interval"])
+    found = rates(original.schedule(i["epochs"] * i["iterations_per_epoch"], i["iterations_per_epoch"]))
+    assert found == pytest.approx(case["expected"]["lr_per_iteration"], abs=1e-9)
+
+
+def test_cycles_are_counted_from_the_start_of_training_also_after_a_warmup() -> None:
+    """So that they restart where GMP prunes: cycles of 4 steps, 2 of warm-up, and a last cycle that is cut short."""
+    made = lr.Cyclic(initial=0.4, warmup_epochs=1, cycle_epochs=2).schedule(10, 2)
+    assert rates(made) == pytest.approx([0, 0.2, 0.2, 0.1, 0.4, 0.3, 0.2, 0.1, 0.4, 0.3])
+    assert (made.peak, made.floor) == pytest.approx((0.4, 0.1))
+
+
+CYCLIC = lr.Cyclic(initial=0.1, warmup_epochs=0, cycle_epochs=2).schedule(100, 5)  # 10 cycles from 0.1 to 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ft", [0.01] * 5),
+        ("lrw", [0.05, 0.04, 0.03, 0.02, 0.01]),
+        ("slr", [0.1] * 5),  # 0, 20, 40, 60, 80 of 100 original steps: a restart each
+        ("llr", [0.1, 0.08, 0.06, 0.04, 0.02]),
+        ("clr", [0.01 + 0.045 * (1 + math.cos(math.pi * k / 5)) for k in range(5)]),  # from 0.1 towards 0.01
+    ],
+)
+def test_retraining_after_cycles(name: str, expected: list[float]) -> None:
+    assert rates(schedule(name)(CYCLIC, 5, report())) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("paper", [False, True])
+@given(n=st.integers(1, 120), steps=st.integers(21, 60), cycle=st.integers(1, 6), warmup=st.integers(0, 4))
+def test_peak_and_floor_after_cycles_are_those_of_all_steps(
+    paper: bool, n: int, steps: int, cycle: int, warmup: int
+) -> None:
+    original = lr.Cyclic(initial=0.1, warmup_epochs=warmup, cycle_epochs=cycle).schedule(steps, 5)
+    found = rates(original)
+    assert original.peak == max(found)
+    assert original.floor == min(found[original.num_warmup_steps :])
+    for made in (schedule("slr", paper, warmup=0.0)(original, n, report()), lr.tail(original, min(n, steps))):
+        found = rates(made)
+        assert max(found) <= made.peak
+        assert made.floor == min(found[made.num_warmup_steps :], default=0.0)
+
+
 def test_a_warmup_as_long_as_training_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"lr\.warmup_epochs=4"):
         lr.Linear(initial=0.1, warmup_epochs=4).schedule(20, 5)

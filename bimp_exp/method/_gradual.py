@@ -33,12 +33,28 @@ def gradual_sparsity(step: float, *, initial: float, final: float, begin: int, n
     return final + (initial - final) * (1 - progress) ** 3
 
 
-def exact(selector: Selector, weights: Mapping[str, Tensor], sparsity: float, masks: Masks | None = None) -> Masks:
-    """Masks at ``sparsity``: of all ``weights`` anew, or on top of ``masks``."""
-    masks = masks or {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
-    num_weights = sum(w.numel() for w in weights.values())
-    num_gone = sum(int((~m).sum()) for m in masks.values())
-    num_pruned = max(num_gone, round(sparsity * num_weights))
-    left = num_weights - num_gone
+def num_pruned_after(k: int, count: int, final: float, num_weights: int, *, per_event: bool) -> int:
+    """How many of ``num_weights`` are gone after event k: round(S_k N).
+
+    ``per_event`` (published code, hard pruning): every event i adds round((1 - (1 - S_i) / (1 - S_(i-1))) * remaining).
+    """
+    if not per_event:
+        return round(sparsity_after(k, count, final) * num_weights)
+    gone = 0
+    for i in range(1, k + 1):
+        before, after = (sparsity_after(j, count, final) for j in (i - 1, i))
+        gone += round((1 - (1 - after) / (1 - before)) * (num_weights - gone))
+    return gone
+
+
+def exact(selector: Selector, weights: Mapping[str, Tensor], num_pruned: int, masks: Masks | None = None) -> Masks:
+    """Masks without ``num_pruned`` of all ``weights``, chosen anew or, where there are any, on top of ``masks``."""
+    if not masks:
+        masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
+        num_gone = 0
+    else:
+        num_gone = sum(int((~m).sum()) for m in masks.values())
+    num_pruned = max(num_gone, num_pruned)
+    left = sum(w.numel() for w in weights.values()) - num_gone
     fraction = (num_pruned - num_gone) / left if left else 0.0
     return selector(weights, masks, Cut(fraction=fraction, num_pruned=num_pruned))

@@ -22,7 +22,7 @@ def survivors(
     with torch.no_grad():
         if not everything:
             scores = {name: score(w) for name, w in setting.weights.items()}
-            masks = exact(setting.selector, scores, setting.sparsity)
+            masks = exact(setting.selector, scores, setting.num_pruned)
             return [(setting.weights[name], mask) for name, mask in masks.items()]
         parameters = [p for p in setting.model.parameters() if p.grad is not None]
         flat = torch.cat([score(p).abs().flatten() for p in parameters])

@@ -40,6 +40,11 @@ class Setting:
         """Prunable weights in all."""
         return sum(w.numel() for w in self.weights.values())
 
+    @property
+    def num_pruned(self) -> int:
+        """Of them, how many are gone in the end: round(S N), halves to the even number."""
+        return round(self.sparsity * self.num_weights)
+
 
 @dataclass(kw_only=True)
 class Method:
@@ -58,6 +63,11 @@ class Method:
     def hard_masks(self) -> Masks:
         """The masks in force, of a method whose pruned weights never return; that is checked in every run."""
         return {}
+
+    @property
+    def slack(self) -> int:
+        """By how many weights the method may miss the run's ``sparsity``; checked in every run."""
+        return 0
 
     def attach(self, setting: Setting) -> None:
         """Add parametrisations to the model, before its optimiser is built."""

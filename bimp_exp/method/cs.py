@@ -7,7 +7,7 @@ on w once and not on s, as the authors have it; the published code decays w twic
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,11 @@ class Gate(nn.Module):
 
 @dataclass(kw_only=True)
 class CS(Method):
-    """``initial``: s0, which decides the sparsity; ``final_beta``: beta in the end; ``strength``: of the penalty."""
+    """``initial``: s0, which decides the sparsity; ``final_beta``: beta in the end; ``strength``: of the penalty.
+
+    ``final``: what the weights with s > 0 become, w sigmoid(final_beta s) / sigmoid(s0), which is the network that was
+    ``trained``, or the authors' ``ticket`` w / sigmoid(s0).
+    """
 
     prunes: ClassVar[Prunes] = "while training"
     has_target: ClassVar[bool] = False
@@ -46,6 +50,7 @@ class CS(Method):
     initial: float
     final_beta: Positive
     strength: NonNegative
+    final: Literal["trained", "ticket"]
     double_weight_decay: bool
     gates: dict[str, Gate] = field(init=False, repr=False)
 
@@ -69,9 +74,13 @@ class CS(Method):
             gate.beta.fill_(self.final_beta ** ((step + 1) / self.setting.num_steps))
 
     def detach(self) -> None:
-        """Keep the weights with s > 0, at the values the network was trained with."""
+        """Keep the weights with s > 0, at the values that ``final`` says."""
+        weights = self.setting.weights
         kept = {name: gate.s.detach() > 0 for name, gate in self.gates.items()}
-        _parametrize.detach(self.setting.model, self.setting.weights)
+        tickets = {name: weights[name].detach() * gate.scale for name, gate in self.gates.items()}
+        _parametrize.detach(self.setting.model, weights)
         with torch.no_grad():
-            for name, weight in self.setting.weights.items():
+            for name, weight in weights.items():
+                if self.final == "ticket":
+                    weight.copy_(tickets[name])
                 weight.mul_(kept[name])

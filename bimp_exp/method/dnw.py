@@ -9,37 +9,72 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
+
+from bimp_exp.errors import ConfigError
 from bimp_exp.method import _parametrize
 from bimp_exp.method._gradual import exact
 from bimp_exp.method.base import Method, Prunes, Setting
+from bimp_exp.selector.base import Masks
+from bimp_exp.selector.global_ import Global
 
 if TYPE_CHECKING:
-    import torch
+    from torch.optim import Optimizer
 
 
 @dataclass(kw_only=True)
 class DNW(Method):
-    """The mask is always that of the stored weights as they are, so the final prune changes nothing."""
+    """The mask is always that of the stored weights as they are, so the final prune changes nothing.
+
+    ``strict_threshold`` (published code): what stays is strictly larger than the int(S N)-th smallest |w| of the network, so
+    weights equal to it go too, and int() may lose one: int(0.29 * 100) is 28.
+    """
 
     prunes: ClassVar[Prunes] = "while training"
 
+    strict_threshold: bool
     masked: dict[str, _parametrize.StraightThrough] = field(init=False, repr=False)
 
     def attach(self, setting: Setting) -> None:
-        """See Method."""
+        """See Method; ConfigError where ``strict_threshold`` meets another selector than global."""
+        if self.strict_threshold and not isinstance(setting.selector, Global):
+            raise ConfigError(
+                "method.strict_threshold=true is the published code's global threshold: selector must be global, "
+                "or conventions.dnw_strict_threshold false"
+            )
         super().attach(setting)
         self.masked = _parametrize.attach(setting.model, setting.weights, _parametrize.StraightThrough)
         self.choose()
 
-    def on_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+    @property
+    def slack(self) -> int:
+        """See Method; int() may lose one."""
+        return int(self.strict_threshold)
+
+    def on_step(self, step: int, optimizer: Optimizer) -> None:
         """See Method."""
         self.choose()
 
     def choose(self) -> None:
         """The mask of the stored weights at the goal."""
         setting = self.setting
-        _parametrize.set_masks(self.masked, exact(setting.selector, setting.weights, setting.sparsity))
+        masks = (
+            _above_threshold(setting)
+            if self.strict_threshold
+            else exact(setting.selector, setting.weights, setting.num_pruned)
+        )
+        _parametrize.set_masks(self.masked, masks)
 
     def detach(self) -> None:
         """See Method."""
         _parametrize.detach(self.setting.model, self.setting.weights)
+
+
+def _above_threshold(setting: Setting) -> Masks:
+    """|w| > tau, the int(S N)-th smallest |w|; everything where int(S N) = 0."""
+    num_pruned = int(setting.sparsity * setting.num_weights)
+    sizes = {name: weight.detach().abs() for name, weight in setting.weights.items()}
+    if num_pruned == 0:
+        return {name: torch.ones_like(size, dtype=torch.bool) for name, size in sizes.items()}
+    threshold = torch.cat([size.flatten() for size in sizes.values()]).kthvalue(num_pruned).values
+    return {name: size > threshold for name, size in sizes.items()}

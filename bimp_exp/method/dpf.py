@@ -33,24 +33,25 @@ class DPF(Method):
         super().attach(setting)
         self.masked = _parametrize.attach(setting.model, setting.weights, _parametrize.StraightThrough)
         if self.interval is None:
-            self.choose(setting.sparsity)
+            self.choose(setting.num_pruned)
         else:
             self.num_prunings = num_prunings(setting.num_steps / setting.steps_per_epoch, self.interval)
 
     def on_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Choose the mask anew after every ``refresh`` steps, and where the sparsity steps up."""
+        setting = self.setting
         if self.interval is None:
-            sparsity, steps_up = self.setting.sparsity, False
+            num_pruned, steps_up = setting.num_pruned, False
         else:
-            k, rest = divmod(step + 1, self.interval * self.setting.steps_per_epoch)
-            sparsity = sparsity_after(k, self.num_prunings, self.setting.sparsity)
+            k, rest = divmod(step + 1, self.interval * setting.steps_per_epoch)
+            num_pruned = round(sparsity_after(k, self.num_prunings, setting.sparsity) * setting.num_weights)
             steps_up = rest == 0 and k <= self.num_prunings
         if steps_up or (step + 1) % self.refresh == 0:
-            self.choose(sparsity)
+            self.choose(num_pruned)
 
-    def choose(self, sparsity: float) -> None:
-        """The mask of the stored weights at ``sparsity``."""
-        _parametrize.set_masks(self.masked, exact(self.setting.selector, self.setting.weights, sparsity))
+    def choose(self, num_pruned: int) -> None:
+        """The mask of the stored weights without ``num_pruned`` of them."""
+        _parametrize.set_masks(self.masked, exact(self.setting.selector, self.setting.weights, num_pruned))
 
     def detach(self) -> None:
         """The last mask applied; it may be up to ``refresh`` - 1 steps older than the weights (published code)."""

@@ -75,8 +75,9 @@ class DST(Method):
         """Set the thresholds of nearly empty layers back to 0, without asking the device."""
         with torch.no_grad():
             for name, layer in self.layers.items():
-                kept = (layer.excess(self.setting.weights[name]) > 0).double().mean()
-                layer.t.mul_(kept > 0.01)
+                weight = self.setting.weights[name]
+                num_kept = (layer.excess(weight) > 0).count_nonzero()
+                layer.t.mul_(100 * num_kept > weight.numel())
 
     def detach(self) -> None:
         """See Method."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bimp_exp.method import _parametrize
-from bimp_exp.method._gradual import exact, num_prunings, sparsity_after
+from bimp_exp.method._gradual import exact, num_pruned_after, num_prunings
 from bimp_exp.method.base import Method, Prunes, Setting
 from bimp_exp.selector.base import Masks
 from bimp_exp.types import Count
@@ -22,12 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class GMP(Method):
-    """``interval``: epochs between two prunings."""
+    """``interval``: epochs between two prunings.
+
+    ``count_per_event`` (published code): when hard, each event removes round(p * remaining) weights, where
+    p = 1 - (1 - S_k) / (1 - S_(k-1)), so that the last may miss round(S N).
+    """
 
     prunes: ClassVar[Prunes] = "while training"
 
     mode: Literal["hard", "soft"]
     interval: Count
+    count_per_event: bool
     masked: dict[str, _parametrize.Masked] = field(init=False, repr=False)
 
     def attach(self, setting: Setting) -> None:
@@ -39,21 +44,28 @@ class GMP(Method):
     def on_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Prune at the end of every ``interval`` epochs, K times."""
         k, rest = divmod(step + 1, self.interval * self.setting.steps_per_epoch)
-        if rest == 0 and k <= self.num_prunings:
-            self.prune(sparsity_after(k, self.num_prunings, self.setting.sparsity), optimizer)
-
-    def prune(self, sparsity: float, optimizer: torch.optim.Optimizer) -> None:
-        """New masks at ``sparsity``, also for the momentum."""
-        weights = self.setting.weights
-        _parametrize.set_masks(self.masked, exact(self.setting.selector, weights, sparsity, self.hard_masks()))
-        for name, weight in weights.items():
+        if rest or k > self.num_prunings:
+            return
+        _parametrize.set_masks(self.masked, self.choose(k))
+        for name, weight in self.setting.weights.items():
             momentum = optimizer.state[weight].get("momentum_buffer")
             if momentum is not None:
                 momentum.mul_(self.masked[name].mask)
 
+    def choose(self, k: int) -> Masks:
+        """The masks of event k = 1..K."""
+        setting, per_event = self.setting, self.mode == "hard" and self.count_per_event
+        num_pruned = num_pruned_after(k, self.num_prunings, setting.sparsity, setting.num_weights, per_event=per_event)
+        return exact(setting.selector, setting.weights, num_pruned, self.hard_masks())
+
     def hard_masks(self) -> Masks:
         """See Method."""
         return {name: module.mask.bool() for name, module in self.masked.items()} if self.mode == "hard" else {}
+
+    @property
+    def slack(self) -> int:
+        """See Method; half a weight an event, and what that leaves for the next ones."""
+        return self.num_prunings if self.mode == "hard" and self.count_per_event else 0
 
     def detach(self) -> None:
         """See Method."""

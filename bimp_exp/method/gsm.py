@@ -39,4 +39,4 @@ class GSM(Method):
 
     def detach(self) -> None:
         """Prune to the goal."""
-        prune.apply(self.setting.weights, exact(self.setting.selector, self.setting.weights, self.setting.sparsity))
+        prune.apply(self.setting.weights, exact(self.setting.selector, self.setting.weights, self.setting.num_pruned))

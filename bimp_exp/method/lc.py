@@ -36,4 +36,4 @@ class LC(Method):
 
     def detach(self) -> None:
         """Prune to the goal."""
-        prune.apply(self.setting.weights, exact(self.setting.selector, self.setting.weights, self.setting.sparsity))
+        prune.apply(self.setting.weights, exact(self.setting.selector, self.setting.weights, self.setting.num_pruned))

@@ -1,0 +1,91 @@
+"""The switches of the methods, each on one small layer whose numbers a reader can check."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from bimp_exp import prune
+from bimp_exp.errors import ConfigError
+from bimp_exp.method.base import Method, Setting
+from bimp_exp.method.cs import CS
+from bimp_exp.method.dnw import DNW
+from bimp_exp.method.dst import DST
+from bimp_exp.method.gmp import GMP
+from bimp_exp.selector.base import Selector
+from bimp_exp.selector.global_ import Global
+from bimp_exp.selector.uniform import Uniform
+
+
+def on_vector(
+    method: Method, values: list[float], sparsity: float, *, epochs: int = 1, selector: Selector | None = None
+) -> nn.Parameter:
+    """The weight of one layer with ``values``, ``method`` attached at one step an epoch."""
+    model = nn.Sequential(nn.Linear(len(values), 1, bias=False)).double()
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor(values))
+    weights = prune.prunable(model)
+    method.attach(
+        Setting(model=model, weights=weights, selector=selector or Global(), sparsity=sparsity, weight_decay=0.0,
+                num_steps=epochs, steps_per_epoch=1)
+    )  # fmt: skip
+    return weights["0.weight"]
+
+
+@pytest.mark.parametrize(("per_event", "num_left"), [(False, 2), (True, 3)])
+def test_hard_gmp_rounds_in_all_or_at_each_event(per_event: bool, num_left: int) -> None:
+    """12 weights, S = 0.8 in K = 2 events: 0.7 * 12 = 8.4 and 0.8 * 12 = 9.6, or 8 and a third of the 4 that are left."""
+    method = GMP(mode="hard", interval=3, count_per_event=per_event)
+    weight = on_vector(method, [0.1 * i for i in range(1, 13)], 0.8, epochs=10)
+    optimizer = torch.optim.SGD([weight], lr=0.0)
+    for step in range(10):
+        method.on_step(step, optimizer)
+        method.on_step(step, optimizer)
+    method.detach()
+    assert int(weight.count_nonzero()) == num_left
+    assert method.slack >= num_left - 2
+
+
+@pytest.mark.parametrize(("strict", "kept"), [(False, [0, 1, 1, 0]), (True, [0, 0, 0, 0])])
+def test_a_strict_threshold_takes_ties_with_it(strict: bool, kept: list[int]) -> None:
+    method = DNW(strict_threshold=strict)
+    on_vector(method, [0.3, -0.3, 0.3, 0.1], 0.5)
+    assert method.masked["0.weight"].mask.flatten().tolist() == kept
+
+
+@pytest.mark.parametrize(("strict", "sparsity", "num_gone"), [(False, 0.29, 29), (True, 0.29, 28), (True, 0.0, 0)])
+def test_a_strict_threshold_truncates_the_count(strict: bool, sparsity: float, num_gone: int) -> None:
+    method = DNW(strict_threshold=strict)
+    on_vector(method, [float(i) for i in range(1, 101)], sparsity)
+    assert int((method.masked["0.weight"].mask == 0).sum()) == num_gone
+
+
+def test_a_strict_threshold_is_global() -> None:
+    with pytest.raises(ConfigError, match=r"^method\.strict_threshold=true .* selector must be global"):
+        on_vector(DNW(strict_threshold=True), [1.0, 2.0], 0.5, selector=Uniform())
+
+
+@pytest.mark.parametrize(("final", "expected"), [("trained", -0.258263), ("ticket", -0.4)])
+def test_cs_ends_with_what_was_trained_or_with_a_hard_mask(final: str, expected: float) -> None:
+    """s0 = 0, so c = 2; w = (0.5, -0.2), s = (-0.1, 0.3), beta = 2: 2 * -0.2 * sigmoid(0.6), or 2 * -0.2."""
+    method = CS(initial=0.0, final_beta=2.0, strength=0.0, final=final, double_weight_decay=False)  # type: ignore[arg-type]
+    weight = on_vector(method, [0.5, -0.2], 0.5)
+    with torch.no_grad():
+        method.gates["0.weight"].s.copy_(torch.tensor([[-0.1, 0.3]]))
+    method.on_step(0, torch.optim.SGD([weight], lr=0.0))
+    method.detach()
+    assert weight.flatten().tolist() == pytest.approx([0.0, expected], abs=1e-6)
+
+
+def test_a_nearly_empty_layer_of_dst_starts_anew() -> None:
+    """1 of 100 weights above the thresholds is too few, 2 are enough."""
+    method = DST(strength=0.0, double_weight_decay=False)
+    weight = on_vector(method, [2.0] + [0.5] * 99, 0.5)
+    thresholds = method.layers["0.weight"].t
+    for second, expected in ((0.5, 0.0), (2.0, 1.0)):
+        with torch.no_grad():
+            weight[0, 1] = second
+            thresholds.fill_(1.0)
+        method.on_step(0, torch.optim.SGD([weight], lr=0.0))
+        assert thresholds.tolist() == [expected]
