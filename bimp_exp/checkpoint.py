@@ -17,10 +17,13 @@ def check(path: str) -> None:
         raise DataError(f"dense_checkpoint={path}: there is no such file")
 
 
-def load(path: str, model: nn.Module) -> None:
-    """Copy the state_dict in ``path`` into ``model``; DataError, and ``model`` as it was, where it does not fit."""
+def load(path: str, model: nn.Module, *, origin: str | None = None) -> None:
+    """Copy the state_dict in ``path`` into ``model``; DataError, and ``model`` as it was, where it does not fit.
+
+    origin: what an error calls the file; None: the config key.
+    """
     check(path)
-    key = f"dense_checkpoint={path}"
+    key = origin or f"dense_checkpoint={path}"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError):

@@ -1,40 +1,36 @@
 """A physically smaller network with the outputs of a masked one: channels that are the same for every image go.
 
-A convolution's output channel is dead where its weights on all live inputs are zero; batch-norm, ReLU, pooling, slices and
-padding keep it dead, a sum has the channels that live in either operand. What a dead channel is, a constant c for every
-position (never zero in general: batch-norm's shift), is read off one forward pass of the masked network. With K the
-live channels of a layer and D the dead ones of its input,
+What a dead channel is, a constant c (never zero in general: batch-norm's shift), is read off one forward pass of the masked network.
+With K the channels that a layer keeps and G those that its input has lost,
 
-    y_K = W_KK x_K + m,  m = b_K + W_KD c_D    (* for a convolution)
+    y_K = W_KK x_K + m,  m = b_K + W_KG c_G    (* for a convolution)
 
 m is computed by the layer itself, so borders are exact: it becomes the bias where it is the same at every position, else a
-fixed map that is added (zero padding makes a constant channel differ at the border). An operation that is not
-known here gets all its channels back first: nothing is lost but room for shrinking. The image size is fixed.
+fixed map that is added (zero padding makes a constant channel differ at the border). Therefore the image size is fixed.
+All of it is done in float64.
 """
 
 from __future__ import annotations
 
-import operator
-from collections import Counter
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from bimp_exp.errors import ConfigError
+from bimp_exp.export import channels
+from bimp_exp.export.channels import Channels, Kind
 
-CHANNELWISE = (nn.ReLU, nn.Identity, nn.Dropout, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-SUMS = (operator.add, operator.iadd, torch.add)
 UNIFORM = 1e-12  # relative spread, in float64, up to which a map is a bias
 
 
 class Widen(nn.Module):
     """[N, k, ...] -> [N, m, ...]: the channels ``present`` (bool [C], k of them) become ``wanted`` (bool [C], m of them).
 
-    Those that are wanted but not present are taken from ``constant`` [1, C, ...], kept as one number a channel where that says it all.
+    Those that are wanted but not present are taken from ``constant`` [1, C, ...].
     """
 
     order: Tensor
@@ -47,9 +43,7 @@ class Widen(nn.Module):
         place[present] = torch.arange(int(present.sum()))
         place[missing] = torch.arange(int(missing.sum())) + int(present.sum())
         self.register_buffer("order", place[wanted])
-        constant = constant[:, missing]
-        corner = constant[(..., *[slice(1)] * (constant.ndim - 2))]
-        self.register_buffer("missing", (corner if torch.equal(corner.expand_as(constant), constant) else constant).clone())
+        self.register_buffer("missing", _one_position(constant[:, missing]).clone())
 
     def forward(self, x: Tensor) -> Tensor:
         missing = self.missing.expand(x.shape[0], -1, *x.shape[2:])
@@ -69,21 +63,28 @@ class Offset(nn.Module):
         return x + self.value
 
 
-def shrink(model: nn.Module, image_shape: Sequence[int]) -> fx.GraphModule:
+def shrink(model: nn.Module, image_shape: Sequence[int], *, sums: Literal["free", "coupled"]) -> fx.GraphModule:
     """The smaller form of ``model`` in eval mode, on the CPU, for images [N, *image_shape]; ``model`` stays as it is.
 
-    Layers keep their names. ConfigError where torch.fx cannot trace the forward pass.
+    sums: "free" gives the fewest multiply-adds, and operands of a sum that must be widened to common channels; "coupled" keeps
+    a channel wherever one that is summed with it lives, and needs no such operation. Layers keep their names.
+    ConfigError where torch.fx cannot trace the forward pass.
     """
     dtype = next(model.parameters()).dtype
     plain = deepcopy(model).cpu().double().eval().requires_grad_(False)
     try:
         traced = fx.symbolic_trace(plain)
     except fx.proxy.TraceError as error:
-        raise ConfigError(f"model: its forward pass cannot be exported, since it depends on the data ({error})") from None
+        raise ConfigError(
+            f"model: its forward pass cannot be exported, since it depends on the data ({error})"
+        ) from None
     with torch.no_grad():
         recorder = _Recorder(traced)
         recorder.run(torch.zeros(1, *image_shape, dtype=torch.float64))
-        return _Shrinker(traced, recorder.values).build().to(dtype).eval()
+        kind = channels.kinds(traced, recorder.values)
+        alive = channels.alive(traced, kind, recorder.values)
+        kept = channels.free(alive, kind) if sums == "free" else channels.coupled(alive, kind)
+        return _Builder(traced, recorder.values, kind, kept).build().to(dtype).eval()
 
 
 class _Recorder(fx.Interpreter):
@@ -99,143 +100,99 @@ class _Recorder(fx.Interpreter):
         return value
 
 
-class _Shrinker:
-    """Copies a graph node by node; ``alive`` has, bool [C], the live channels of every node that may have dead ones."""
+class _Builder:
+    """Copies a graph node by node with the channels ``kept``, cutting its layers in place."""
 
-    def __init__(self, traced: fx.GraphModule, values: dict[fx.Node, Any]) -> None:
-        self.old, self.values = traced, values
+    def __init__(
+        self, traced: fx.GraphModule, values: dict[fx.Node, Any], kind: dict[fx.Node, Kind], kept: Channels
+    ) -> None:
+        self.traced, self.values, self.kind, self.kept = traced, values, kind, kept
         self.graph = fx.Graph()
         self.new: dict[fx.Node, fx.Node] = {}
-        self.alive: dict[fx.Node, Tensor] = {}
-        self.num_uses = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
 
     def build(self) -> fx.GraphModule:
-        for node in list(self.old.graph.nodes):
+        for node in self.traced.graph.nodes:
             self.new[node] = self.copy(node)
-        return fx.GraphModule(self.old, self.graph)
+        return fx.GraphModule(self.traced, self.graph)
 
     def copy(self, node: fx.Node) -> fx.Node:
         """The node of the new graph that stands for ``node``."""
-        if node.op == "call_module" and len(node.args) == 1 and not node.kwargs:
-            layer = self.old.get_submodule(cast(str, node.target))
-            if isinstance(layer, CHANNELWISE):
-                return self.channelwise(node)
-            if self.num_uses[node.target] == 1:  # a shared layer cannot be cut in two ways
-                if isinstance(layer, nn.BatchNorm2d):
-                    return self.batch_norm(node, layer)
-                if isinstance(layer, nn.Conv2d) and layer.groups == 1:
-                    return self.weighted(node, layer)
-                if isinstance(layer, nn.Linear) and self.values[node].ndim == 2:
-                    return self.weighted(node, layer)
-        elif node.target in SUMS and len(node.args) == 2 and not node.kwargs and self.is_sum_of_equals(node):
-            return self.sum(node)
-        elif node.target is F.pad and _is_channel_padding(node):
-            return self.channel_padding(node)
-        elif len(node.all_input_nodes) == 1 and _is_channelwise(node):
-            return self.channelwise(node)
-        return self.graph.node_copy(node, self.whole)
-
-    def alive_of(self, node: fx.Node) -> Tensor:
-        return self.alive.get(node, torch.ones(self.values[node].shape[1], dtype=torch.bool))
-
-    def widen(self, node: fx.Node, wanted: Tensor) -> fx.Node:
-        """The new node for ``node`` with exactly the channels ``wanted``."""
-        present = _at_least_one(self.alive_of(node))
-        if torch.equal(present, wanted):
-            return self.new[node]
-        return self.insert(f"{node.name}_widen", Widen(present, wanted, self.values[node]), self.new[node])
+        match self.kind[node]:
+            case Kind.WEIGHTED:
+                return self.weighted(node)
+            case Kind.BATCH_NORM:
+                return self.batch_norm(node)
+            case Kind.CHANNELWISE:
+                return self.graph.node_copy(node, lambda source: self.widen(source, self.kept[node]))
+            case Kind.SUM:
+                return self.graph.node_copy(node, lambda source: self.widen(source, self.kept[node]))
+            case Kind.PADDING:
+                return self.padding(node)
+            case Kind.OPAQUE:
+                return self.graph.node_copy(node, self.whole)
 
     def whole(self, node: fx.Node) -> fx.Node:
         """The new node for ``node`` with all channels."""
-        return self.widen(node, torch.ones_like(self.alive[node])) if node in self.alive else self.new[node]
+        return self.widen(node, torch.ones_like(self.kept[node])) if node in self.kept else self.new[node]
+
+    def widen(self, node: fx.Node, wanted: Tensor) -> fx.Node:
+        """The new node for ``node`` with exactly the channels ``wanted``."""
+        if torch.equal(self.kept[node], wanted):
+            return self.new[node]
+        return self.insert(f"{node.name}_widen", Widen(self.kept[node], wanted, self.values[node]), self.new[node])
 
     def insert(self, name: str, layer: nn.Module, source: fx.Node) -> fx.Node:
         """A call of ``layer`` on ``source``."""
-        while hasattr(self.old, name):  # widened for several users
+        while hasattr(self.traced, name):  # widened for several users
             name += "_"
-        self.old.add_module(name, layer)
+        self.traced.add_module(name, layer)
         return self.graph.call_module(name, (source,))
 
-    def channelwise(self, node: fx.Node) -> fx.Node:
-        self.alive[node] = self.alive_of(node.all_input_nodes[0])
-        return self.graph.node_copy(node, self.new.__getitem__)
+    def padding(self, node: fx.Node) -> fx.Node:
+        """The channels that are kept of those that are padded on; any other place is widened."""
+        (source,) = node.all_input_nodes
+        kept, (before, behind) = self.kept[node], channels.sides(node)[4:]
+        new = self.widen(source, kept[before : len(kept) - behind])
+        num_before, num_behind = int(kept[:before].sum()), int(kept[len(kept) - behind :].sum())
+        numbers = (*channels.sides(node)[:4], num_before, num_behind)
+        return self.graph.call_function(F.pad, (new, numbers, *node.args[2:]), node.kwargs) if any(numbers) else new
 
-    def sum(self, node: fx.Node) -> fx.Node:
-        a, b = node.all_input_nodes if len(node.all_input_nodes) == 2 else node.all_input_nodes * 2
-        self.alive[node] = self.alive_of(a) | self.alive_of(b)
-        wanted = _at_least_one(self.alive[node])
-        return self.graph.node_copy(node, lambda operand: self.widen(operand, wanted))
-
-    def is_sum_of_equals(self, node: fx.Node) -> bool:
-        """Whether two tensors [1, C, ...] of equal shape are added, so that nothing is broadcast."""
-        values = [self.values[arg] for arg in node.args if isinstance(arg, fx.Node)]
-        return len(values) == 2 and values[0].shape == values[1].shape and values[0].ndim >= 2
-
-    def channel_padding(self, node: fx.Node) -> fx.Node:
-        """Channels that are padded on are dead from the start; only the padding of the sides is done."""
-        source, sides = cast(fx.Node, node.args[0]), cast(tuple[int, ...], node.args[1])
-        self.alive[node] = F.pad(self.alive_of(source), sides[4:6])
-        new = self.new[source] 
-        return new if not any(sides[:4]) else self.graph.call_function(F.pad, (new, sides[:4], *node.args[2:]), node.kwargs)
-
-    def batch_norm(self, node: fx.Node, layer: nn.BatchNorm2d) -> fx.Node:
-        kept = _at_least_one(self.alive_of(cast(fx.Node, node.args[0])))
+    def batch_norm(self, node: fx.Node) -> fx.Node:
+        layer = cast(nn.BatchNorm2d, self.traced.get_submodule(cast(str, node.target)))
+        kept = self.kept[node]
         layer.num_features = int(kept.sum())
-        for name, values in [*layer.named_parameters(), *layer.named_buffers()]:
-            if values.ndim:  # not the number of batches seen
-                values.data = values[kept]
-        return self.channelwise(node)
+        for tensor in [*layer.parameters(), *layer.buffers()]:
+            if tensor.ndim:  # not the number of batches seen
+                tensor.data = tensor[kept]
+        return self.graph.node_copy(node, lambda source: self.widen(source, kept))
 
-    def weighted(self, node: fx.Node, layer: nn.Conv2d | nn.Linear) -> fx.Node:
-        source = cast(fx.Node, node.args[0])
-        alive_in = self.alive_of(source)
-        kept_in = _at_least_one(alive_in)
-        weight = layer.weight
-        self.alive[node] = (weight[:, alive_in] != 0).flatten(1).any(1)
-        kept = _at_least_one(self.alive[node])
+    def weighted(self, node: fx.Node) -> fx.Node:
+        layer = cast(nn.Conv2d | nn.Linear, self.traced.get_submodule(cast(str, node.target)))
+        (source,) = node.all_input_nodes
+        kept, kept_in = self.kept[node], self.kept[source]
         constant = self.values[source].clone()
         constant[:, kept_in] = 0
         offset = layer(constant)[:, kept]  # [1, k, H, W] or [1, k]
-        layer.weight = nn.Parameter(weight[kept][:, kept_in], requires_grad=False)
+        layer.weight = nn.Parameter(layer.weight[kept][:, kept_in], requires_grad=False)
         if isinstance(layer, nn.Conv2d):
             layer.out_channels, layer.in_channels = layer.weight.shape[:2]
         else:
             layer.out_features, layer.in_features = layer.weight.shape
-        positions = offset.reshape(len(layer.weight), -1)
-        low, high = positions.aminmax(dim=1)
-        if (high - low).max() <= UNIFORM * positions.abs().max():
-            if layer.bias is not None or positions.any():
-                layer.bias = nn.Parameter(positions[:, 0].clone(), requires_grad=False)
-            return self.graph.node_copy(node, self.new.__getitem__)
-        layer.bias = None
         new = self.graph.node_copy(node, self.new.__getitem__)
-        return self.insert(f"{node.name}_offset", Offset(offset), new)
+        one = _one_position(offset)
+        if one.numel() > offset.shape[1]:
+            layer.bias = None
+            return self.insert(f"{node.name}_offset", Offset(offset), new)
+        if layer.bias is not None or one.any():
+            layer.bias = nn.Parameter(one.flatten().clone(), requires_grad=False)
+        return new
 
 
-def _at_least_one(alive: Tensor) -> Tensor:
-    """The channels that are really there: no tensor without channels, so the first stands in for none."""
-    if alive.any():
-        return alive
-    kept = alive.clone()
-    kept[0] = True
-    return kept
-
-
-def _is_channel_padding(node: fx.Node) -> bool:
-    """Whether F.pad of [N, C, H, W] adds channels, by numbers known beforehand."""
-    sides = node.args[1] if len(node.args) > 1 else None
-    numbers = isinstance(sides, tuple | list) and all(isinstance(side, int) for side in sides)
-    return numbers and len(sides) == 6 and min(sides[4:]) >= 0
-
-
-def _is_channelwise(node: fx.Node) -> bool:
-    """Whether a function or method of one tensor [N, C, ...] works on every channel for itself, in the same way."""
-    arguments = node.args[1:]
-    if node.target in (F.relu, torch.relu):
-        return True
-    if node.target is operator.getitem:
-        index = arguments[0]
-        return isinstance(index, tuple) and all(isinstance(i, slice) for i in index) and index[:2] == (slice(None),) * 2
-    if node.op == "call_method" and node.target == "mean":
-        return len(arguments) == 1 and arguments[0] in ((2, 3), [2, 3])
-    return False
+def _one_position(maps: Tensor) -> Tensor:
+    """[1, C, H, W] -> [1, C, 1, 1] where every map is the same everywhere, else ``maps``; [1, C] stays."""
+    if maps.ndim < 3:
+        return maps
+    low, high = maps.flatten(2).amin(2), maps.flatten(2).amax(2)
+    if (high - low).amax() > UNIFORM * maps.abs().amax():
+        return maps
+    return maps.flatten(2)[:, :, :1].reshape(1, -1, *[1] * (maps.ndim - 2))
