@@ -1,8 +1,8 @@
 """Which channels of a traced network are the same for every image, and which of them a smaller network can do without.
 
 A convolution's (linear layer's) output channel is dead where its weights on all live inputs are zero. Batch-norm, ReLU,
-pooling and slices of the sides keep a dead channel dead, channels that are padded on are born dead, a sum is alive where either operand
-is. Of anything else all channels count as alive, coming in and going out.
+pooling and slices of the sides keep a dead channel dead, channels that are padded on are born dead, a sum is alive where
+either operand is. Of anything else all channels count as alive, coming in and going out.
 """
 
 from __future__ import annotations

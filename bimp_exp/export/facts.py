@@ -55,9 +55,11 @@ def verdict(written: str, sizes: Mapping[str, Mapping[str, int]], timings: Mappi
     parts = []
     for batch_size, measured in timings.items():
         ratio = Quartiles(**measured["speedup"][written])
-        gains = ratio.low > 1 and ratio.median >= GAIN
-        parts.append(f"{ratio.median:.2f} times as fast as dense" if gains else f"no gain ({ratio.median:.2f})")
-        parts[-1] += f" at batch size {batch_size}"
+        if ratio.low > 1 and ratio.median >= GAIN:
+            said = f"{ratio.median:.2f} times as fast as dense"
+        else:
+            said = f"{'slower than dense' if ratio.high < 1 else 'no gain'} ({ratio.median:.2f} times as fast)"
+        parts.append(f"{said} at batch size {batch_size}")
     return "; ".join(parts)
 
 

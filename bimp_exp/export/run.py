@@ -18,7 +18,6 @@ from bimp_exp.export.latency import interleaved
 from bimp_exp.export.shrink import shrink
 
 TOLERANCE = 1e-5  # of the largest output of the masked network
-SHRUNK = ("coupled", "free")
 MAX_IMAGES = 1000  # test images that outputs are compared on
 
 
@@ -34,18 +33,19 @@ def export(folder: Path, *, onnx: bool, batch_size: int) -> dict[str, Any]:
     for name in ("config.yaml", "model.pt", "result.json"):
         if not (folder / name).is_file():
             raise UserError(f"{folder}: there is no {name}, so this is not the folder of a finished run")
-    config = yaml.safe_load((folder / "config.yaml").read_text())
-    threads = config["runtime"]["threads"]
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        dataset_config, model_config, threads = config["dataset"], config["model"], config["runtime"]["threads"]
+    except (yaml.YAMLError, KeyError, TypeError):
+        raise DataError(f"{folder / 'config.yaml'}: not the configuration of a run") from None
     if threads is not None:
         torch.set_num_threads(threads)
-    dataset: Dataset = instantiate(config["dataset"], _convert_="all")
-    make = instantiate(config["model"], _convert_="all")
+    dataset: Dataset = instantiate(dataset_config, _convert_="all")
+    image_shape, make = dataset.image_shape, instantiate(model_config, _convert_="all")
     dense, masked = (
-        make(image_shape=dataset.image_shape, num_classes=dataset.num_classes).eval().requires_grad_(False)
-        for _ in range(2)
+        make(image_shape=image_shape, num_classes=dataset.num_classes).eval().requires_grad_(False) for _ in range(2)
     )
     checkpoint.load(str(folder / "model.pt"), masked, origin=str(folder / "model.pt"))
-    image_shape = dataset.image_shape
     networks: dict[str, nn.Module] = {"dense": dense, "masked": masked}
     networks["coupled"] = shrink(masked, image_shape, sums="coupled")
     networks["free"] = shrink(masked, image_shape, sums="free")
@@ -57,8 +57,8 @@ def export(folder: Path, *, onnx: bool, batch_size: int) -> dict[str, Any]:
         str(size): facts.timing(interleaved(networks, images[torch.arange(size) % len(images)]))
         for size in dict.fromkeys((1, batch_size))
     }
-    milliseconds = latency[str(batch_size)]["milliseconds"]
-    written = min((name for name in networks if name in SHRUNK), key=lambda name: milliseconds[name]["median"])
+    speedups = latency[str(batch_size)]["speedup"]
+    written = max((name for name in ("coupled", "free") if name in sizes), key=lambda name: speedups[name]["median"])
 
     contents = {"export.pt2": formats.to_pt2(networks[written], images[:2])}
     read = {"export.pt2": formats.from_pt2(contents["export.pt2"])}

@@ -1,7 +1,7 @@
 """A physically smaller network with the outputs of a masked one: channels that are the same for every image go.
 
-What a dead channel is, a constant c (never zero in general: batch-norm's shift), is read off one forward pass of the masked network.
-With K the channels that a layer keeps and G those that its input has lost,
+What a dead channel is, a constant c (never zero in general: batch-norm's shift), is read off one forward pass of the
+masked network. With K the channels that a layer keeps and G those that its input has lost,
 
     y_K = W_KK x_K + m,  m = b_K + W_KG c_G    (* for a convolution)
 
