@@ -65,27 +65,26 @@ def verdict(written: str, sizes: Mapping[str, Mapping[str, int]], timings: Mappi
 
 def show(facts: Mapping[str, Any], console: Console) -> None:
     """One row a network; then what holds for all, and the verdict."""
-    table = Table("network", "parameters", "not zero", "multiply-adds")
+    table = Table("network", "parameters", "not zero", "multiply-\nadds")
     for batch_size in facts["latency"]:
-        table.add_column(f"batch {batch_size} [ms]")
+        table.add_column(f"ms,\nbatch {batch_size}")
     for column in table.columns[1:]:
         column.justify = "right"
     for name, sizes in facts["networks"].items():
-        cells = [f"{sizes[key]:,}" for key in ("num_parameters", "num_not_zero", "multiply_adds")]
+        cells = [f"{sizes['num_parameters']:,}", f"{sizes['num_not_zero']:,}", f"{sizes['multiply_adds'] / 1e6:.2f} M"]
         for measured in facts["latency"].values():
-            ratio = measured["speedup"].get(name)
-            cells.append(
-                f"{measured['milliseconds'][name]['median']:.2f}" + (f" (x{ratio['median']:.2f})" if ratio else "")
-            )
+            faster = measured["speedup"].get(name)
+            times = f" (x{faster['median']:.2f})" if faster else ""
+            cells.append(f"{measured['milliseconds'][name]['median']:.2f}{times}")
         table.add_row(name, *cells)
     console.print(table)
     theory, written = facts["theoretical_speedup"], facts["written"]
-    fewer = facts["networks"]["dense"]["multiply_adds"] / facts["networks"][written]["multiply_adds"]
+    ratio = facts["networks"]["dense"]["multiply_adds"] / facts["networks"][written]["multiply_adds"]
     files = ", ".join(f"{name} ({file['max_difference']:.1e})" for name, file in facts["files"].items())
     num_images = max(file["num_images"] for file in facts["files"].values())
     for line in (
         f"theoretical speed-up if zeros were skipped {theory if isinstance(theory, str) else f'{theory:.2f}'}; "
-        f"{written} has {fewer:.2f} times fewer multiply-adds than dense",
+        f"dense has {ratio:.2f} times the multiply-adds of {written}",
         f"medians on {facts['processor']}, threads: {facts['threads']}, PyTorch {facts['torch']}; x: times as fast as dense",
         f"written: {written} as {files}; in brackets the largest difference from masked on {num_images} test images, "
         "relative to the largest output",

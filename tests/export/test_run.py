@@ -172,7 +172,9 @@ def test_the_program_shows_its_verdict(
     monkeypatch.setattr(sys, "argv", ["export", str(finished), "--batch-size", "3"])
     program.main()
     said = capsys.readouterr().out
-    assert all(name in said for name in ("dense", "masked", "coupled", "free", "batch 3", "theoretical speed-up"))
+    assert all(
+        name in said for name in ("dense", "masked", "coupled", "free", "ms,", "batch 3", "theoretical speed-up")
+    )
     assert f"verdict: {json.loads((finished / 'export.json').read_text())['verdict']}\n" in said
 
 
