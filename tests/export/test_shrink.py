@@ -73,7 +73,6 @@ def test_one_filter_left_in_every_layer(family: type[nn.Module]) -> None:
     [
         *((family, emptied) for family in (ResNetCifar, WideResNet) for emptied in ("first", "second", "last", "all")),
         (ResNet18, "second"),
-        (VGG16, "last"),
     ],
 )
 def test_layers_without_any_filter(family: type[nn.Module], emptied: str) -> None:
