@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 from pathlib import Path
 
 import torch
@@ -18,16 +17,16 @@ def check(path: str) -> None:
         raise DataError(f"dense_checkpoint={path}: there is no such file")
 
 
-def load(path: str, model: nn.Module) -> str:
+def load(path: str, model: nn.Module, *, origin: str | None = None) -> str:
     """Copy the state_dict in ``path`` into ``model``; the SHA-256 of the file.
 
-    DataError, and ``model`` as it was, where it does not fit.
+    DataError, and ``model`` as it was, where it does not fit. origin: what an error calls the file; None: the config key.
     """
     check(path)
-    key = f"dense_checkpoint={path}"
+    key = origin or f"dense_checkpoint={path}"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError):
+    except Exception:  # whatever its reader comes across in a damaged file: IndexError and struct.error, too
         raise DataError(f"{key}: not a file that torch.save wrote, or a damaged one") from None
     if not isinstance(state, dict) or not all(isinstance(n, str) and isinstance(t, Tensor) for n, t in state.items()):
         raise DataError(f"{key}: not a state_dict, a mapping of names to tensors")
