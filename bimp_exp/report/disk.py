@@ -9,6 +9,8 @@ from typing import Any
 
 from bimp_exp.errors import DataError
 
+ABSENT = float("nan")  # in tables, for a swept key that a run does not have; null is a value
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:

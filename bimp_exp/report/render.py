@@ -38,6 +38,12 @@ def number(value: float | str | None) -> str:
     return f"{figure:.0f}" if abs(figure) >= 1000 else f"{figure:.4g}"
 
 
+def text(swept: Any) -> str:
+    """A swept value, blank where the run does not have the key."""
+    absent = isinstance(swept, float) and isnan(swept)
+    return "" if absent else "null" if swept is None else str(swept)
+
+
 def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> tuple[Rows, list[str]]:
     """The cells of a sweep, and notes: a column of equal cells becomes a note, one of blanks nothing."""
     spread = [
@@ -47,7 +53,7 @@ def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> tuple[R
     others = [[part for part in status.split(", ") if not part.endswith(" finished")] for status in frame["status"]]
     test = f"test {metric} [%]"
     columns: dict[str, list[str]] = {
-        **{key: [str(value) for value in frame[key]] for key in keys},
+        **{key: [text(swept) for swept in frame[key]] for key in keys},
         "n": [str(n) for n in frame["n"]],
         "other runs": [", ".join(parts) for parts in others],
         test: spread,

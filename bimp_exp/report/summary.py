@@ -16,7 +16,7 @@ from rich.measure import Measurement
 from bimp_exp import files
 from bimp_exp.errors import DataError
 from bimp_exp.report import render
-from bimp_exp.report.disk import Run, Sweep, read_run, read_sweep
+from bimp_exp.report.disk import ABSENT, Run, Sweep, read_run, read_sweep
 from bimp_exp.report.figures import save
 from bimp_exp.report.grid_plot import grid_figure
 
@@ -88,7 +88,7 @@ def _frame(sweep: Sweep) -> pd.DataFrame:
     cells: dict[str, list[Run]] = {}
     for run in sweep.runs:
         if run.swept is not None:  # without its values, a run is only listed among the problems
-            cells.setdefault(json.dumps([run.swept.get(key) for key in sweep.keys]), []).append(run)
+            cells.setdefault(json.dumps([run.swept.get(key, ABSENT) for key in sweep.keys]), []).append(run)
     values = [json.loads(cell) for cell in cells]
     rows = [_row(runs) for runs in cells.values()]
     swept = {key: pd.Series([cell[place] for cell in values], dtype=object) for place, key in enumerate(sweep.keys)}
