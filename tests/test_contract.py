@@ -124,7 +124,12 @@ def test_the_hooks_of_every_method_are_idempotent_in_a_step(method: str) -> None
     assert model.state_dict().keys() == toys.linear().state_dict().keys()
 
 
-SWEEPS = {"schedules": 54, "cifar10_schedules": 24, "methods_digits": 126, "methods_cifar10": 90}  # runs of each file in sweeps/
+SWEEPS = {
+    "schedules": 54,
+    "cifar10_schedules": 24,
+    "methods_digits": 126,
+    "methods_cifar10": 90,
+}  # runs of each file in sweeps/
 
 
 def test_every_sweep_has_its_number_of_runs_and_each_run_a_plan() -> None:
