@@ -36,11 +36,13 @@ class Cell:
 
 
 def cells(job_overrides: Sequence[Sequence[str]]) -> list[Cell]:
-    """Name the runs of a grid by what differs between them."""
+    """Name the runs of a grid by what differs between them; a key that only some of them set differs."""
     parser = OverridesParser.create()
     parsed = [{o.key_or_group: o.value() for o in parser.parse_overrides(list(job))} for job in job_overrides]
     keys = [
-        key for key in dict.fromkeys(k for job in parsed for k in job) if len({str(j.get(key)) for j in parsed}) > 1
+        key
+        for key in dict.fromkeys(k for job in parsed for k in job)
+        if len({f"={job[key]}" if key in job else "" for job in parsed}) > 1
     ]
     short = Counter(key.rpartition(".")[2] for key in keys)
 
@@ -50,7 +52,7 @@ def cells(job_overrides: Sequence[Sequence[str]]) -> list[Cell]:
             return value  # an option of a group says by itself what it is
         return f"{last if short[last] == 1 else key}={plain(value)}"
 
-    swepts = [{key: _plain(values[key]) for key in keys if key in values} for values in parsed]
+    swepts = [{key: _plain(value) for key, value in values.items() if key in keys} for values in parsed]
     names = [" ".join(label(key, value) for key, value in swept.items()) or "run" for swept in swepts]
     folders = [folder_name(name) for name in names]
     twice = {folder for folder, count in Counter(folders).items() if count > 1}

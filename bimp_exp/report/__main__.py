@@ -1,23 +1,52 @@
-"""``python -m bimp_exp.report FOLDER``: the table of a run, or of a sweep, whose summary.* files are written anew."""
+"""``python -m bimp_exp.report FOLDER``: the table of a run, or of a sweep, whose summary.* files are written anew.
+
+With ``--rows KEYS --columns KEYS`` (swept keys, separated by commas) a sweep's pivot instead, in pivot.* files.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
-from bimp_exp.errors import UserError
+from bimp_exp.errors import ConfigError, UserError
+from bimp_exp.report import pivot_table
+from bimp_exp.report.pivot import WITHIN
 from bimp_exp.report.summary import print_run, print_summary, write_summary
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; {' '.join(self.format_usage().split())}")
+
+
 def main(arguments: list[str]) -> int:
-    """Exit status 2 where the folder holds neither a run nor a sweep."""
+    """Exit status 2 where the folder holds neither a run nor a sweep, or the keys are not those of its grid."""
+    parser = _Parser(prog="python -m bimp_exp.report", description="Tables of a run or a sweep.")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="of a run or of a sweep")
+    parser.add_argument("--rows", metavar="KEYS", help="swept keys, separated by commas: write a pivot")
+    parser.add_argument("--columns", metavar="KEYS", help="the keys against them")
+    parser.add_argument(
+        "--within",
+        metavar="PERCENT",
+        type=float,
+        default=100 * WITHIN,
+        help="how near to a sparsity a run must have come to stand under it (default: %(default)g)",
+    )
     try:
-        if len(arguments) != 1:
-            raise UserError("usage: python -m bimp_exp.report FOLDER")
-        folder, console = Path(arguments[0]), Console()
-        if (folder / "sweep.json").exists():
+        given = parser.parse_args(arguments)
+        folder, console = given.folder, Console()
+        if (given.rows is None) != (given.columns is None):
+            raise ConfigError("--rows and --columns make a pivot together: give both or neither")
+        if not given.within >= 0:
+            raise ConfigError(f"--within {given.within:g} must be a percentage of at least 0")
+        if given.rows is not None:
+            rows, columns = given.rows.split(","), given.columns.split(",")
+            pivot_table.report(folder, rows, columns, console, within=given.within / 100)
+        elif (folder / "sweep.json").exists():
             write_summary(folder)
             print_summary(folder, console)
         else:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 from bimp_exp.errors import DataError
+
+ABSENT = float("nan")  # in tables, for a swept key that a run does not have; null is a value
+
+
+def is_absent(value: Any) -> bool:
+    """Whether a swept value says that the run does not have the key."""
+    return isinstance(value, float) and isnan(value)
 
 
 @dataclass(frozen=True, kw_only=True)

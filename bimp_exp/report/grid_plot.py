@@ -11,6 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bimp_exp.report import render
+from bimp_exp.report.disk import is_absent
 from bimp_exp.report.figures import COLOURS, MARKERS, new_figure, tidy
 
 MAX_PANELS = 24
@@ -20,8 +22,12 @@ WIDE = 50  # from this ratio of largest to smallest value on, the x axis is loga
 def grid_figure(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure:
     """Test accuracy [%] over the swept numeric key with most values, or without one over the most categories.
 
-    A line per value of the next key (categories first), a panel per combination of the rest (the first 24).
+    A line per value of the next key (categories first), a panel per combination of the rest (the first 24). Where some
+    cells lack some keys (a union of grids) it is the trade-off between accuracy and the sparsity that was reached.
     """
+    shared = [key for key in keys if not any(map(is_absent, frame[key]))]
+    if len(shared) < len(keys):
+        return _trade_off(frame, shared, metric)
     x, line, rest = choose_axes(frame, keys)
     panels = _split(frame, rest)
     shown = list(panels.items())[:MAX_PANELS]
@@ -50,6 +56,23 @@ def grid_figure(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure
         }
         drawn = {label.removeprefix(f"{line[0]}="): handles[label] for label in lines if label in handles}
         figure.legend(drawn.values(), drawn.keys(), title=line[0], loc="outside right upper", frameon=False)
+    return figure
+
+
+def _trade_off(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure:
+    """Test accuracy over the reached sparsity; a line per combination of ``keys``, the ones that all cells have."""
+    figure = new_figure(8, 4.8)
+    axes = figure.subplots()
+    for number, (label, part) in enumerate(_split(frame, keys).items()):
+        part = part[part["test_mean"].notna()].sort_values("final_sparsity")
+        _errorbar(
+            axes, [100 * reached for reached in part["final_sparsity"]], part, number=number, label=label, linestyle="-"
+        )
+    axes.set_xlabel("sparsity reached [%]")
+    axes.set_ylabel(f"test {metric} [%]\nmean ± std over seeds")
+    tidy(axes)
+    if keys:
+        figure.legend(loc="outside right upper", frameon=False)
     return figure
 
 
@@ -84,6 +107,12 @@ def _draw(
         values = _values(frame, x) if x else {}
         aside = 0.5 * ((number + 0.5) / num_lines - 0.5)
         places = [values[json.dumps(value)] + aside for value in part[x]] if x else [0.0] * len(part)
+    _errorbar(axes, places, part, number=number, label=label, linestyle="-" if numeric else "")
+
+
+def _errorbar(
+    axes: Axes, places: Sequence[float], part: pd.DataFrame, *, number: int, label: str, linestyle: str
+) -> None:
     axes.errorbar(
         places,
         100 * part["test_mean"],
@@ -91,7 +120,7 @@ def _draw(
         label=label,
         color=COLOURS[number % len(COLOURS)],
         marker=MARKERS[number % len(MARKERS)],
-        linestyle="-" if numeric else "",
+        linestyle=linestyle,
         markersize=5,
         capsize=3,
         linewidth=1.4,
@@ -133,4 +162,4 @@ def _is_numeric(frame: pd.DataFrame, key: str) -> bool:
 
 
 def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else render.text(value)

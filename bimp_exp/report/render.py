@@ -12,11 +12,15 @@ import pandas as pd
 from rich.markup import escape as escape_markup
 from rich.table import Table
 
-from bimp_exp.report.disk import Sweep
+from bimp_exp.report.disk import Sweep, is_absent
 
 Rows = list[list[str]]  # the first row is the heading
 
 OFF_BUDGET = "off budget: epochs used/allowed where a run did not use exactly its budget; such rows do not compare."
+CANDIDATES = (
+    "after training, after fine-tuning: test means; * marks the network that a run ends with, the one of higher validation"
+    " accuracy, in all runs of the row or in so many of them. The main column is of the marked ones."
+)
 STYLE = """body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
 table { border-collapse: collapse }
 th, td { padding: .3em .8em; text-align: right; border-bottom: 1px solid #ddd }
@@ -31,11 +35,16 @@ def percent(value: float | None) -> str:
 
 
 def number(value: float | str | None) -> str:
-    """4 significant digits (whole numbers in full), blank where there is none; "inf" stays."""
+    """4 significant digits (whole numbers below 10^9 in full), blank where there is none; "inf" stays."""
     figure = float("nan") if value is None else float(value)
     if isnan(figure):
         return ""
-    return f"{figure:.0f}" if abs(figure) >= 1000 else f"{figure:.4g}"
+    return f"{figure:.0f}" if 1000 <= abs(figure) < 1e9 else f"{figure:.4g}"
+
+
+def text(swept: Any) -> str:
+    """A swept value, blank where the run does not have the key."""
+    return "" if is_absent(swept) else "null" if swept is None else str(swept)
 
 
 def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> tuple[Rows, list[str]]:
@@ -46,16 +55,20 @@ def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> tuple[R
     ]
     others = [[part for part in status.split(", ") if not part.endswith(" finished")] for status in frame["status"]]
     test = f"test {metric} [%]"
+    after = {name: _candidates(frame, name) for name in ("training", "finetune")}
     columns: dict[str, list[str]] = {
-        **{key: [str(value) for value in frame[key]] for key in keys},
+        **{key: [text(swept) for swept in frame[key]] for key in keys},
         "n": [str(n) for n in frame["n"]],
         "other runs": [", ".join(parts) for parts in others],
         test: spread,
         f"validation {metric} [%]": [percent(value) for value in frame["validation"]],
+        "after training [%]": after["training"],
+        "after fine-tuning [%]": after["finetune"],
         "sparsity [%]": [percent(value) for value in frame["final_sparsity"]],
         "theoretical speed-up": [number(value) for value in frame["theoretical_speedup"]],
         "pruning stability [%]": [percent(value) for value in frame["pruning_stability"]],
         "epochs": [number(value) for value in frame["epochs_used"]],
+        "training multiply-adds": [number(value) for value in frame["multiply_adds"]],
         "off budget": list(frame["off_budget"]),
         "images/s": [number(value) for value in frame["images_per_second"]],
         "seconds": [number(value) for value in frame["seconds"]],
@@ -69,6 +82,7 @@ def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> tuple[R
     same = ", ".join(f"{name} {max(cells)}" for name, cells in equal.items() if any(cells))
     notes = [f"Equal throughout: {same}."] if same else []
     notes += [OFF_BUDGET] if any(frame["off_budget"]) else []
+    notes += [CANDIDATES] if any(after["training"]) else []
     return [list(shown), *(list(row) for row in zip(*shown.values(), strict=True))], notes
 
 
@@ -114,8 +128,9 @@ def markdown(sweep: Sweep, table: Rows, notes: Sequence[str]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def html(sweep: Sweep, table: Rows, notes: Sequence[str], image: bytes) -> str:
-    """The same as one HTML file with the plot (a PNG) inside it."""
+def html(sweep: Sweep, table: Rows, notes: Sequence[str], image: bytes | None) -> str:
+    """The same as one HTML file, with the plot (a PNG) inside it if there is one."""
+    plot = b64encode(image).decode() if image else ""
     head, *body = table
     rows = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
     rows += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
@@ -127,7 +142,7 @@ def html(sweep: Sweep, table: Rows, notes: Sequence[str], image: bytes) -> str:
         "<div><table>\n" + "\n".join(rows) + "\n</table></div>",
         *(f"<p>{escape(note)}</p>" for note in notes),
         "<h2>Runs without a result</h2>\n<ul>\n" + "\n".join(problems) + "\n</ul>" if problems else "",
-        f'<p><img alt="the table as a plot" src="data:image/png;base64,{b64encode(image).decode()}"></p>',
+        f'<p><img alt="the table as a plot" src="data:image/png;base64,{plot}"></p>' if plot else "",
         "</body></html>\n",
     ]
     return "\n".join(part for part in parts if part)
@@ -145,6 +160,16 @@ def rich_table(title: str, table: Rows) -> Table:
     for row in body:
         shown.add_row(*(escape_markup(cell) for cell in row))
     return shown
+
+
+def _candidates(frame: pd.DataFrame, name: str) -> list[str]:
+    """Test means after ``name``, each with how many runs of its row end with that network."""
+    marked = []
+    for _, row in frame.iterrows():
+        count, runs = row[f"chosen_{name}"], row["chosen_training"] + row["chosen_finetune"]
+        mark = "" if not count else " *" if count == runs else f" *{count}/{runs}"
+        marked.append(percent(row[f"after_{name}"]) + mark)
+    return marked
 
 
 def _all_equal(cells: Sequence[str], counts: Sequence[int]) -> bool:

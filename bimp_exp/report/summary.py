@@ -16,7 +16,7 @@ from rich.measure import Measurement
 from bimp_exp import files
 from bimp_exp.errors import DataError
 from bimp_exp.report import render
-from bimp_exp.report.disk import Run, Sweep, read_run, read_sweep
+from bimp_exp.report.disk import ABSENT, Run, Sweep, read_run, read_sweep
 from bimp_exp.report.figures import save
 from bimp_exp.report.grid_plot import grid_figure
 
@@ -24,10 +24,11 @@ from bimp_exp.report.grid_plot import grid_figure
 def summarise(sweep_dir: Path) -> pd.DataFrame:
     """A row per cell, in the grid's order: the swept keys but ``seed`` and, over the cell's n finished runs:
 
-    n, status, test_mean, test_std (ddof = 1; blank for n = 1), the means validation, final_sparsity,
-    theoretical_speedup, pruning_stability (of the last cycle), epochs_used, images_per_second (of training)
-    and seconds, and off_budget: "used/allowed" epochs where a run did not use exactly its budget. Accuracies
-    are in [0, 1].
+    n, status, test_mean, test_std (ddof = 1; blank for n = 1), the means validation, after_training and
+    after_finetune (test, of the runs that have both), chosen_training and chosen_finetune (how many runs end
+    with the one or the other), final_sparsity, theoretical_speedup, pruning_stability (of the last cycle),
+    epochs_used, multiply_adds (forward and backward, of training), images_per_second (of training) and seconds,
+    and off_budget: "used/allowed" epochs where a run did not use exactly its budget. Accuracies are in [0, 1].
     """
     return _frame(read_sweep(sweep_dir))
 
@@ -39,7 +40,8 @@ def write_summary(sweep_dir: Path) -> None:
     table, notes = render.grid_table(frame, sweep.keys, sweep.metric)
     save(grid_figure(frame, sweep.keys, sweep.metric), sweep_dir / "summary.png")
     image = (sweep_dir / "summary.png").read_bytes()
-    files.write(sweep_dir / "summary.csv", frame.to_csv(index=False).encode())
+    exact = frame.assign(**{key: [render.text(value) for value in frame[key]] for key in sweep.keys})
+    files.write(sweep_dir / "summary.csv", exact.to_csv(index=False).encode())
     files.write(sweep_dir / "summary.md", render.markdown(sweep, table, notes).encode())
     files.write(sweep_dir / "summary.html", render.html(sweep, table, notes, image).encode())
 
@@ -48,9 +50,9 @@ def print_summary(sweep_dir: Path, console: Console) -> None:
     """Print the grid's table and, below it, each run without a result and why."""
     sweep = read_sweep(sweep_dir)
     table, notes = render.grid_table(_frame(sweep), sweep.keys, sweep.metric)
-    _print_table(sweep.name, table, console)
+    print_table(sweep.name, table, console)
     for line in [*notes, *(f"{name}: {problem}" for name, problem in sweep.problems)]:
-        _print_line(line, console)
+        print_line(line, console)
 
 
 def print_run(run_dir: Path, console: Console) -> None:
@@ -59,20 +61,21 @@ def print_run(run_dir: Path, console: Console) -> None:
     if run.status == "not started":
         raise DataError(f"{run_dir / 'run.json'}: absent; give the folder of a run")
     if run.result is None:
-        _print_line(f"{run.name}: {run.status}" + (f": {run.failure}" if run.failure else ""), console)
+        print_line(f"{run.name}: {run.status}" + (f": {run.failure}" if run.failure else ""), console)
     else:
         final = run.result["final"]
-        _print_table(run.name, render.phase_table(run.result), console)
-        _print_line(
+        print_table(run.name, render.phase_table(run.result), console)
+        print_line(
             f"final: test {run.metric} {render.percent(final.get('test'))} %,"
             f" sparsity {render.percent(final['sparsity'])} %,"
             f" theoretical speed-up {render.number(final['theoretical_speedup'])}",
             console,
         )
-    _print_line(f"files: {run_dir}", console)
+    print_line(f"files: {run_dir}", console)
 
 
-def _print_table(title: str, table: render.Rows, console: Console) -> None:
+def print_table(title: str, table: render.Rows, console: Console) -> None:
+    """Print ``table``, wider than the terminal if need be."""
     shown = render.rich_table(title, table)
     needed = Measurement.get(console, console.options.update(max_width=10_000), shown).maximum
     if needed > console.width:  # rather long lines than numbers cut off
@@ -80,7 +83,8 @@ def _print_table(title: str, table: render.Rows, console: Console) -> None:
     console.print(shown, crop=False)
 
 
-def _print_line(line: str, console: Console) -> None:
+def print_line(line: str, console: Console) -> None:
+    """Print ``line`` as it is."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -88,7 +92,7 @@ def _frame(sweep: Sweep) -> pd.DataFrame:
     cells: dict[str, list[Run]] = {}
     for run in sweep.runs:
         if run.swept is not None:  # without its values, a run is only listed among the problems
-            cells.setdefault(json.dumps([run.swept.get(key) for key in sweep.keys]), []).append(run)
+            cells.setdefault(json.dumps([run.swept.get(key, ABSENT) for key in sweep.keys]), []).append(run)
     values = [json.loads(cell) for cell in cells]
     rows = [_row(runs) for runs in cells.values()]
     swept = {key: pd.Series([cell[place] for cell in values], dtype=object) for place, key in enumerate(sweep.keys)}
@@ -102,6 +106,8 @@ def _row(runs: Sequence[Run]) -> dict[str, Any]:
     budgets = [result["budget"] for result in results]
     last = [phase["pruning"] for r in results for phase in r["phases"][-1:] if phase["pruning"]]
     tests = _there([final.get("test") for final in finals])
+    two = [r for r in results if {"training", "finetune"} <= {c["phase"] for c in r.get("candidates", [])}]
+    ledgers = [result["ledger"] for result in results if "ledger" in result]
     off = {f"{b['epochs_used']:g}/{b['epochs']:g}": None for b in budgets if b["epochs_used"] != b["epochs"]}
     return {
         "n": len(results),
@@ -109,14 +115,23 @@ def _row(runs: Sequence[Run]) -> dict[str, Any]:
         "test_mean": _mean(tests),
         "test_std": float(np.std(tests, ddof=1)) if len(tests) > 1 else np.nan,
         "validation": _mean([final.get("validation") for final in finals]),
+        **{f"after_{name}": _mean([_after(result, name) for result in two]) for name in ("training", "finetune")},
+        **{f"chosen_{name}": sum(r["final"]["phase"] == name for r in two) for name in ("training", "finetune")},
         "final_sparsity": _mean([final["sparsity"] for final in finals]),
         "theoretical_speedup": _mean([final["theoretical_speedup"] for final in finals]),
         "pruning_stability": _mean([pruning["pruning_stability"] for pruning in last]),
         "epochs_used": _mean([budget["epochs_used"] for budget in budgets]),
+        "multiply_adds": _mean([spent["forward_multiply_adds"] + spent["backward_multiply_adds"] for spent in ledgers]),
         "images_per_second": _mean([_images_per_second(result) for result in results]),
         "seconds": _mean([result["seconds"] for result in results]),
         "off_budget": ", ".join(off),
     }
+
+
+def _after(result: dict[str, Any], phase: str) -> float | None:
+    """Test metric of the network as it was after ``phase``."""
+    found: list[float | None] = [c["test"] for c in result["candidates"] if c["phase"] == phase]
+    return found[-1]
 
 
 def _images_per_second(result: dict[str, Any]) -> float | None:

@@ -116,6 +116,25 @@ def test_plots_touch_nothing_global() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_union_of_grids_is_drawn_over_the_sparsity_reached(tmp_path: Path) -> None:
+    """A line per value of the keys that all runs have; sparsities in order, whatever order they were run in."""
+    runs: list[tuple[dict[str, object], dict[str, object]]] = [
+        ({"method": "imp", "sparsity": 0.95}, {"test": 0.8, "sparsity": 0.95}),
+        ({"method": "imp", "sparsity": 0.9}, {"test": 0.9, "sparsity": 0.9}),
+        ({"method": "str", "method.initial": -3}, {"test": 0.7, "sparsity": 0.93}),
+        ({"method": "str", "method.initial": -2}, {"status": "failed"}),
+    ]
+    sweep = make_sweep(tmp_path / "s", runs)
+    figure = grid_figure(summarise(sweep), ["method", "sparsity", "method.initial"], "accuracy")
+    (axes,) = figure.axes
+    drawn = {bars.get_label(): bars.lines[0].get_data() for bars in axes.containers}
+    assert {label: (list(x), list(y)) for label, (x, y) in drawn.items()} == {
+        "method=imp": ([90, 95], [90, 80]),
+        "method=str": ([93], [70]),
+    }
+    assert axes.get_xlabel() == "sparsity reached [%]"
+
+
 def make_grid(folder: Path, **keys: list[object]) -> Path:
     runs = [
         (dict(zip(keys, values, strict=True)), {"test": 0.9, "cycles": 0})

@@ -75,6 +75,49 @@ def test_numbers_of_each_cell(grid: Path) -> None:
     ]
 
 
+def test_both_candidates_are_shown_and_the_chosen_ones_counted(tmp_path: Path) -> None:
+    """By validation, run by run: gmp ends with fine-tuning in 2 of 3 runs, str never, and imp has one candidate."""
+    runs = [
+        *(
+            ({"method": "gmp", "seed": i}, {"after": both})
+            for i, both in enumerate([(0.8, 0.9), (0.8, 0.7), (0.5, 0.8)])
+        ),
+        *(({"method": "str", "seed": i}, {"after": (0.7, 0.6)}) for i in range(3)),
+        ({"method": "imp", "seed": 0}, {"test": 0.75}),
+    ]
+    sweep = make_sweep(tmp_path / "s", runs)
+    frame = summarise(sweep)
+    assert list(frame["chosen_training"]) == [1, 3, 0]
+    assert list(frame["chosen_finetune"]) == [2, 0, 0]
+    assert frame["test_mean"][0] == pytest.approx((0.88 + 0.78 + 0.78) / 3)
+    assert frame["after_training"][0] == pytest.approx((0.78 + 0.78 + 0.48) / 3)
+    write_summary(sweep)
+    text = (sweep / "summary.md").read_text()
+    assert "| gmp | 3 | 81.33 ± 5.77 | 83.33 | 68.00 *1/3 | 78.00 *2/3 |" in text
+    assert "| str | 3 | 68.00 ± 0.00 | 70.00 | 68.00 * | 58.00 |" in text
+    assert "| imp | 1 | 75.00 | 74.00 |  |  |" in text
+    assert "* marks the network that a run ends with" in text
+
+
+def test_one_candidate_needs_no_columns(grid: Path) -> None:
+    assert "after training" not in printed(print_summary, grid)
+
+
+def test_a_key_that_a_run_lacks_is_blank_and_null_is_a_value(tmp_path: Path) -> None:
+    runs = [
+        ({"method": "a", "k": None}, {"test": 0.5}),
+        ({"method": "a"}, {"test": 0.6}),
+        ({"method": "b", "k": 3}, {}),
+    ]
+    sweep = make_sweep(tmp_path / "s", runs)
+    assert len(summarise(sweep)) == 3
+    write_summary(sweep)
+    text = (sweep / "summary.md").read_text()
+    assert "| a | null | 50.00 |" in text
+    assert "| a |  | 60.00 |" in text
+    assert list(pd.read_csv(sweep / "summary.csv", keep_default_na=False)["k"]) == ["null", "", "3"]
+
+
 def test_last_cycle_gives_the_stability(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path / "s", [({"seed": 0}, {"cycles": 3, "pruning_stability": 0.1})])
     assert summarise(sweep)["pruning_stability"][0] == 0.1  # the cycles before have 0.6
@@ -114,9 +157,9 @@ def test_csv_keeps_every_digit(grid: Path) -> None:
 def test_markdown_table(grid: Path) -> None:
     write_summary(grid)
     text = (grid / "summary.md").read_text()
-    assert "| clr | 2 | 3 |  | 92.00 ± 2.00 | 91.00 | 75.00 | 2 | 8 |  | 16 |" in text
-    assert "| clr | 1 | 1 | 1 failed | 95.00 | 94.00 | 50.00 | 2 | 6 |  | 12 |" in text
-    assert "| allr | 1 | 2 |  | 80.00 ± 0.00 | 79.00 | 50.00 | inf | 5.5 | 5/6 | 12 |" in text
+    assert "| clr | 2 | 3 |  | 92.00 ± 2.00 | 91.00 | 75.00 | 2 | 8 | 48000000 |  | 16 |" in text
+    assert "| clr | 1 | 1 | 1 failed | 95.00 | 94.00 | 50.00 | 2 | 6 | 36000000 |  | 12 |" in text
+    assert "| allr | 1 | 2 |  | 80.00 ± 0.00 | 79.00 | 50.00 | inf | 5.5 | 36000000 | 5/6 | 12 |" in text
     assert "- schedule=clr cycles=1 seed=1: failed: budget.cycles: 0 is not legal" in text
     assert "- schedule=allr cycles=2 seed=1: not started" in text
     assert "such rows do not compare" in text

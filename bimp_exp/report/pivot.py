@@ -1,0 +1,199 @@
+"""A sweep as a table of some of its keys against others: methods at equal sparsity, say.
+
+``sparsity`` among these keys is the one that was reached, whether or not it could be asked for: a run stands under the swept
+value that it came within a tolerance of (paper, Section 3.3: 0.25 %). Means are compared by Welch's t interval (1947).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import stdtrit
+
+from bimp_exp.errors import ConfigError
+from bimp_exp.report.disk import ABSENT, Run, Sweep, is_absent
+
+Values = tuple[Any, ...]
+Mark = Literal["best", "tie", ""]
+WITHIN = 0.0025  # of the sparsity asked for (methods.md 3)
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """The runs in one place of the table: all of one ``setting``, the values of the swept keys that the table hides.
+
+    ``num_settings`` had runs in this place. Accuracies and ``sparsity`` (reached, the mean) are in [0, 1].
+    """
+
+    setting: dict[str, Any]
+    num_settings: int
+    tests: list[float]
+    validation: float
+    sparsity: float
+    off_budget: str
+    mark: Mark = ""
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.tests))
+
+    @property
+    def std(self) -> float:
+        """With ddof = 1; NaN for a single run."""
+        return float(np.std(self.tests, ddof=1)) if len(self.tests) > 1 else float("nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closest:
+    """For a place without runs: the ``sparsity`` nearest to its own that a finished run reached, and in what setting."""
+
+    sparsity: float
+    setting: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pivot:
+    """``places``: (values of the row's keys, values of the column's keys) -> what stands there; None: nothing at all."""
+
+    row_keys: list[str]
+    column_keys: list[str]
+    hidden_keys: list[str]
+    within: float | None
+    rows: list[Values]
+    columns: list[Values]
+    places: dict[tuple[Values, Values], Entry | Closest | None]
+
+
+def pivot(sweep: Sweep, rows: Sequence[str], columns: Sequence[str], *, within: float = WITHIN) -> Pivot:
+    """The pivot of ``sweep``; ConfigError for keys that were not swept.
+
+    Of several settings in one place, the one with most runs there counts, and of these the one of best validation mean.
+    """
+    shown = _checked(sweep, rows, columns)
+    runs = [run for run in sweep.runs if run.swept is not None]
+    goals = sorted({run.swept["sparsity"] for run in runs if run.swept and "sparsity" in run.swept})
+    goals = goals if "sparsity" in shown else [ABSENT]
+    axes = [list(dict.fromkeys(_values(run, keys, goal) for goal in goals for run in runs)) for keys in (rows, columns)]
+    hidden = [key for key in sweep.keys if key not in shown]
+    found: dict[tuple[Values, Values], dict[Values, list[Run]]] = {}
+    for run in runs:
+        if run.result is not None and (goal := _goal(run, goals, within)) is not None:
+            place = _values(run, rows, goal), _values(run, columns, goal)
+            found.setdefault(place, {}).setdefault(_values(run, hidden, goal), []).append(run)
+    entries = {place: _entry(settings, hidden) for place, settings in found.items()}
+    places: dict[tuple[Values, Values], Entry | Closest | None] = {}
+    for column in axes[1]:
+        marked = _mark({row: entries[row, column] for row in axes[0] if (row, column) in entries})
+        for row in axes[0]:
+            wanted = dict(zip(shown, (*row, *column), strict=True))
+            places[row, column] = marked.get(row) or _closest(runs, wanted, hidden)
+    return Pivot(
+        row_keys=list(rows),
+        column_keys=list(columns),
+        hidden_keys=hidden,
+        within=within if "sparsity" in shown else None,
+        rows=axes[0],
+        columns=axes[1],
+        places=places,
+    )
+
+
+def _checked(sweep: Sweep, rows: Sequence[str], columns: Sequence[str]) -> list[str]:
+    shown = [*rows, *columns]
+    for name, keys in (("--rows", rows), ("--columns", columns)):
+        for key in keys:
+            if key not in sweep.keys:
+                legal = ", ".join(sweep.keys) or "none"
+                raise ConfigError(f"{name}: {key!r} was not swept in {sweep.folder}; the swept keys are {legal}")
+            if shown.count(key) > 1:
+                raise ConfigError(f"{name}: {key!r} is given twice; rows and columns share no key")
+    return shown
+
+
+def _values(run: Run, keys: Sequence[str], goal: float) -> Values:
+    """The values of ``keys``, with ``goal`` for the sparsity where that is given."""
+    swept = run.swept or {}
+    given = {} if goal is ABSENT else {"sparsity": goal}
+    return tuple((swept | given).get(key, ABSENT) for key in keys)
+
+
+def _goal(run: Run, goals: Sequence[float], within: float) -> float | None:
+    """The goal that a run reached: what it was asked for if that is one of several, else the nearest; or None."""
+    if goals == [ABSENT]:
+        return ABSENT
+    assert run.result is not None
+    reached, asked = run.result["final"]["sparsity"], (run.swept or {}).get("sparsity")
+    near = [goal for goal in goals if abs(goal - reached) <= within + ROUNDING]
+    return min(near, key=lambda goal: (goal != asked, abs(goal - reached)), default=None)
+
+
+def _entry(settings: dict[Values, list[Run]], hidden: Sequence[str]) -> Entry:
+    def merit(item: tuple[Values, list[Run]]) -> tuple[int, float]:
+        return len(item[1]), _mean(item[1], "validation")
+
+    setting, runs = max(settings.items(), key=merit)
+    budgets = [run.result["budget"] for run in runs if run.result is not None]
+    off = dict.fromkeys(f"{b['epochs_used']:g}/{b['epochs']:g}" for b in budgets if b["epochs_used"] != b["epochs"])
+    return Entry(
+        setting=_present(dict(zip(hidden, setting, strict=True))),
+        num_settings=len(settings),
+        tests=[float(run.result["final"]["test"]) for run in runs if run.result is not None],
+        validation=_mean(runs, "validation"),
+        sparsity=_mean(runs, "sparsity"),
+        off_budget=", ".join(off),
+    )
+
+
+def _mean(runs: Sequence[Run], name: str) -> float:
+    return float(np.mean([run.result["final"][name] for run in runs if run.result is not None]))
+
+
+def _present(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if not is_absent(value)}
+
+
+def _mark(column: dict[Values, Entry]) -> dict[Values, Entry]:
+    """The entries of one column, with their marks."""
+    top = max(column.values(), key=lambda entry: entry.mean, default=None)
+
+    def mark(entry: Entry) -> Mark:
+        if entry is top:
+            return "best"
+        return "tie" if top is not None and alike(entry.tests, top.tests) else ""
+
+    return {row: replace(entry, mark=mark(entry)) for row, entry in column.items()}
+
+
+def alike(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether 0 lies in Welch's two-sided 95 % interval for the difference of the means; False if either is a single value."""
+    if min(len(a), len(b)) < 2:
+        return False
+    difference = abs(float(np.mean(a)) - float(np.mean(b)))
+    of_a, of_b = float(np.var(a, ddof=1)) / len(a), float(np.var(b, ddof=1)) / len(b)
+    variance = of_a + of_b
+    if variance < ROUNDING**2:
+        return difference < ROUNDING
+    freedom = variance**2 / (of_a**2 / (len(a) - 1) + of_b**2 / (len(b) - 1))
+    quantile = float(stdtrit(freedom, 0.975))
+    return difference <= quantile * math.sqrt(variance)
+
+
+def _closest(runs: Sequence[Run], wanted: dict[str, Any], hidden: Sequence[str]) -> Closest | None:
+    """The finished run of nearest sparsity that has all other values of ``wanted``."""
+    if "sparsity" not in wanted:
+        return None
+    others = [key for key in wanted if key != "sparsity"]
+    there = [
+        (run.result["final"]["sparsity"], dict(zip(hidden, _values(run, hidden, ABSENT), strict=True)))
+        for run in runs
+        if run.result is not None and _values(run, others, ABSENT) == tuple(wanted[key] for key in others)
+    ]
+    if not there:
+        return None
+    sparsity, setting = min(there, key=lambda pair: abs(pair[0] - wanted["sparsity"]))
+    return Closest(sparsity=sparsity, setting=_present(setting))

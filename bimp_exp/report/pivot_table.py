@@ -1,0 +1,125 @@
+"""The files and the printed form of a pivot: pivot.md and .html for readers, pivot.csv with every digit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from bimp_exp import files
+from bimp_exp.report import render
+from bimp_exp.report.disk import read_sweep
+from bimp_exp.report.pivot import WITHIN, Closest, Entry, Pivot, Values, pivot
+from bimp_exp.report.summary import print_line, print_table
+
+MARKS = {"best": " *", "tie": " ≈", "": ""}
+
+
+def report(
+    folder: Path, rows: Sequence[str], columns: Sequence[str], console: Console, *, within: float = WITHIN
+) -> None:
+    """Write pivot.csv, .md and .html of the sweep in ``folder``, atomically, and print the table."""
+    sweep = read_sweep(folder)
+    made = pivot(sweep, rows, columns, within=within)
+    table, lines = cells(made), notes(made, sweep.metric)
+    files.write(folder / "pivot.csv", flat(made).to_csv(index=False).encode())
+    files.write(folder / "pivot.md", render.markdown(sweep, table, lines).encode())
+    files.write(folder / "pivot.html", render.html(sweep, table, lines, None).encode())
+    print_table(sweep.name, table, console)
+    for line in [*lines, *(f"{name}: {problem}" for name, problem in sweep.problems)]:
+        print_line(line, console)
+
+
+def cells(made: Pivot) -> render.Rows:
+    """The table: mean ± std in percent, n where it is not the usual one, and a mark."""
+    usual = _usual_n(made)
+    head = [*made.row_keys, *(_settings(made.column_keys, column) for column in made.columns)]
+    body = [
+        [*map(render.text, row), *(_cell(made.places[row, column], usual) for column in made.columns)]
+        for row in made.rows
+    ]
+    return [head, *body]
+
+
+def notes(made: Pivot, metric: str) -> list[str]:
+    """What the table cannot say in its cells: how it was made, the settings chosen, what is nearest to each blank."""
+    lines = [f"Test {metric} [%], mean ± std; n = {_usual_n(made)} runs unless a cell says otherwise."]
+    lines += [
+        "* is the best of its column; ≈ is not told apart from it: 0 lies in Welch's 95 % t interval for the difference of the"
+        " two means (with a single run there is no interval, and no ≈)."
+    ]
+    if made.within is not None:
+        lines += [
+            f"A run stands under the sparsity that it reached within {100 * made.within:g} %, asked for or not; others are left"
+            " out."
+        ]
+    if made.hidden_keys:
+        lines += [
+            "Of several settings of the other keys in one place, the one with most runs there is listed, and of these the one of"
+            " best validation mean."
+        ]
+    for (row, column), place in made.places.items():
+        where = _settings([*made.row_keys, *made.column_keys], (*row, *column))
+        if isinstance(place, Entry) and place.setting:
+            reached = f", sparsity reached {render.percent(place.sparsity)} %" if made.within is not None else ""
+            several = f" (of {place.num_settings})" if place.num_settings > 1 else ""
+            lines += [f"{where}: {_given(place.setting)}{several}{reached}."]
+        if isinstance(place, Closest):
+            setting = f" with {_given(place.setting)}" if place.setting else ""
+            lines += [f"{where}: blank, the closest is {render.percent(place.sparsity)} %{setting}."]
+    off = {
+        f"{_settings(made.row_keys, row)} {place.off_budget}": None
+        for (row, _), place in made.places.items()
+        if isinstance(place, Entry) and place.off_budget
+    }
+    return [*lines, f"{render.OFF_BUDGET} Here: {'; '.join(off)}."] if off else lines
+
+
+def flat(made: Pivot) -> pd.DataFrame:
+    """A line per place of the table, unrounded; ``closest_sparsity`` where nothing stands there."""
+    lines: list[dict[str, Any]] = []
+    for (row, column), place in made.places.items():
+        entry = place if isinstance(place, Entry) else None
+        setting = entry.setting if entry else {}
+        given = zip((*made.row_keys, *made.column_keys), (*row, *column), strict=True)
+        lines.append(
+            {key: render.text(value) for key, value in given}
+            | {key: render.text(setting[key]) if key in setting else "" for key in made.hidden_keys}
+            | {
+                "n": len(entry.tests) if entry else 0,
+                "test_mean": entry.mean if entry else nan,
+                "test_std": entry.std if entry else nan,
+                "validation": entry.validation if entry else nan,
+                "reached_sparsity": entry.sparsity if entry else nan,
+                "off_budget": entry.off_budget if entry else "",
+                "mark": entry.mark if entry else "",
+                "closest_sparsity": place.sparsity if isinstance(place, Closest) else nan,
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _usual_n(made: Pivot) -> int:
+    counts = Counter(len(place.tests) for place in made.places.values() if isinstance(place, Entry))
+    return max(counts, key=lambda n: (counts[n], n), default=0)
+
+
+def _cell(place: Entry | Closest | None, usual: int) -> str:
+    if not isinstance(place, Entry):
+        return ""
+    spread = f" ± {render.percent(place.std)}" if len(place.tests) > 1 else ""
+    number = f" (n={len(place.tests)})" if len(place.tests) != usual else ""
+    return f"{render.percent(place.mean)}{spread}{number}{MARKS[place.mark]}"
+
+
+def _settings(keys: Sequence[str], values: Values) -> str:
+    return _given(dict(zip(keys, values, strict=True)))
+
+
+def _given(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={render.text(value)}" for key, value in values.items())

@@ -1,0 +1,89 @@
+"""hydra/sweeper=grids: the runs of a multirun are a union of grids.
+
+``hydra.sweeper.params`` holds what all runs share (as with Hydra's basic sweeper), each entry of ``hydra.sweeper.grids`` the
+keys of one grid: methods with keys of their own can be compared in one sweep. The runs are the grids one after the other,
+each multiplied by ``params`` and by the command line. A key has one source: the command line wins over its grid, and that
+over ``params``. A run that an earlier grid holds already is left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+
+@dataclass
+class GridsConf:
+    """``params`` and every grid: key -> values as on the command line; no grids means one, of ``params`` alone."""
+
+    _target_: str = "hydra_plugins.bimp_exp_grids.GridsSweeper"
+    max_batch_size: int | None = None
+    params: dict[str, str] | None = None
+    grids: list[dict[str, Any]] | None = None
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridsConf, provider="bimp-exp")
+
+
+class GridsSweeper(BasicSweeper):
+    """See the module."""
+
+    def __init__(
+        self,
+        *,
+        max_batch_size: int | None,
+        params: Mapping[str, str] | None,
+        grids: Sequence[Mapping[str, Any]] | None,
+    ) -> None:
+        super().__init__(max_batch_size, dict(params or {}))
+        self.grids = grids
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Called by Hydra once, with the command line."""
+        from bimp_exp.errors import ConfigError
+
+        assert self.hydra_context is not None
+        assert self.config is not None
+        assert self.launcher is not None
+        if self.max_batch_size is not None:
+            raise ConfigError("hydra.sweeper.max_batch_size must be null: a grid is checked and run as a whole")
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        runs = expand(parser, params=self.params or {}, grids=self.grids, arguments=arguments)
+        self.validate_batch_is_legal(runs)
+        folder = Path(str(self.config.hydra.sweep.dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        return [self.launcher.launch(runs, initial_job_idx=0)]
+
+
+def expand(
+    parser: OverridesParser,
+    *,
+    params: Mapping[str, str],
+    grids: Sequence[Mapping[str, Any]] | None,
+    arguments: Sequence[str],
+) -> list[list[str]]:
+    """The overrides of every run, in the order of the grids; HydraException for a sweep that has no values to list."""
+    from bimp_exp.config import plain
+
+    runs: list[list[str]] = []
+    seen: set[str] = set()
+    for grid in [{}] if grids is None else grids:
+        shared = {key: values for key, values in params.items() if key not in grid}
+        given = [f"{key}={plain(values)}" for key, values in (*grid.items(), *shared.items())]
+        sources = {o.get_key_element().lstrip("+"): o for o in parser.parse_overrides([*given, *arguments])}
+        (product,) = BasicSweeper.split_arguments(list(sources.values()), max_batch_size=None)
+        new = {i: _values(parser, run) for i, run in enumerate(product)}
+        runs += [product[i] for i, values in new.items() if values not in seen]
+        seen.update(new.values())
+    return runs
+
+
+def _values(parser: OverridesParser, run: list[str]) -> str:
+    """What a run sets, alike for 0.1 and 1e-1."""
+    return repr(sorted((o.get_key_element(), o.value()) for o in parser.parse_overrides(run)))

@@ -1,0 +1,201 @@
+"""Pivots: which run stands where, which setting is chosen, and which means are told apart."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from bimp_exp.report import pivot_table
+from bimp_exp.report.__main__ import main
+from bimp_exp.report.disk import ABSENT, read_sweep
+from bimp_exp.report.pivot import Closest, Entry, Pivot, alike, pivot
+from tests.report.fake import make_sweep
+
+Runs = list[tuple[dict[str, Any], dict[str, Any]]]
+
+
+def union() -> Runs:
+    """imp and gmp at two sparsities; str, by s0: -3 at 0.9 twice and once off, -2 once at 0.9 and better, -1 never near."""
+    asked = [
+        ({"method": m, "sparsity": s, "seed": i}, {"test": test + i / 100, "sparsity": s})
+        for m, by in (("imp", {0.9: 0.90, 0.95: 0.80}), ("gmp", {0.9: 0.89, 0.95: 0.50}))
+        for s, test in by.items()
+        for i in (0, 1, 2)
+    ]
+    unasked = [
+        ({"method": "str", "method.initial": s0, "seed": i}, {"test": test, "sparsity": reached})
+        for s0, i, test, reached in (
+            (-3, 0, 0.60, 0.9024),
+            (-3, 1, 0.62, 0.8976),
+            (-3, 2, 0.99, 0.8974),  # 0.26 % off
+            (-2, 0, 0.97, 0.9),
+            (-1, 0, 0.40, 0.97),
+        )
+    ]
+    return asked + unasked
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Pivot:
+    return pivot(read_sweep(make_sweep(tmp_path / "s", union())), ["method"], ["sparsity"])
+
+
+def test_a_run_stands_under_the_sparsity_that_it_reached(made: Pivot) -> None:
+    assert made.rows == [("imp",), ("gmp",), ("str",)]
+    assert made.columns == [(0.9,), (0.95,)]
+    entry = made.places[("imp",), (0.95,)]
+    assert isinstance(entry, Entry)
+    assert entry.tests == pytest.approx([0.80, 0.81, 0.82])
+    assert (entry.mean, entry.std) == (pytest.approx(0.81), pytest.approx(0.01))
+    assert entry.setting == {}
+
+
+def test_the_setting_with_most_runs_in_the_bin_is_listed(made: Pivot) -> None:
+    """Not the single run of a better one, nor the run of its own that fell out of the bin."""
+    entry = made.places[("str",), (0.9,)]
+    assert isinstance(entry, Entry)
+    assert entry.setting == {"method.initial": -3}
+    assert entry.num_settings == 2
+    assert entry.tests == [0.60, 0.62]
+    assert entry.sparsity == pytest.approx(0.9)
+
+
+def test_of_equally_many_runs_the_best_validation_is_listed_not_the_best_test(tmp_path: Path) -> None:
+    runs: Runs = [
+        ({"method": "imp", "sparsity": 0.9}, {"sparsity": 0.9}),
+        ({"method": "str", "method.initial": -3}, {"sparsity": 0.9, "test": 0.7, "validation": 0.5}),
+        ({"method": "str", "method.initial": -2}, {"sparsity": 0.9, "test": 0.6, "validation": 0.8}),
+    ]
+    entry = pivot(read_sweep(make_sweep(tmp_path / "s", runs)), ["method"], ["sparsity"]).places[("str",), (0.9,)]
+    assert isinstance(entry, Entry)
+    assert entry.setting == {"method.initial": -2}
+
+
+def test_a_wider_bin_takes_what_is_nearest(tmp_path: Path) -> None:
+    sweep = read_sweep(make_sweep(tmp_path / "s", union()))
+    wide = pivot(sweep, ["method"], ["sparsity"], within=0.03)
+    three, one = (wide.places[("str",), (s,)] for s in (0.9, 0.95))
+    assert isinstance(three, Entry)
+    assert isinstance(one, Entry)
+    assert three.tests == [0.60, 0.62, 0.99]
+    assert one.setting == {"method.initial": -1}
+    asked = pivot(sweep, ["method"], ["sparsity"], within=0.06).places[("imp",), (0.9,)]
+    assert isinstance(asked, Entry)
+    assert asked.tests == pytest.approx([0.90, 0.91, 0.92]), "what was asked for counts where several are near"
+
+
+def test_a_blank_has_the_closest_that_was_reached(made: Pivot) -> None:
+    assert made.places[("str",), (0.95,)] == Closest(sparsity=0.97, setting={"method.initial": -1})
+
+
+def test_without_sparsity_nothing_is_left_out(tmp_path: Path) -> None:
+    runs: Runs = [
+        ({"schedule": s, "budget.cycles": c, "seed": 0}, {"test": 0.5 + c / 10})
+        for s, cycles in (("allr", (1, 2)), ("clr", (1,)))
+        for c in cycles
+    ]
+    made = pivot(read_sweep(make_sweep(tmp_path / "s", runs)), ["schedule"], ["budget.cycles"])
+    assert made.within is None
+    assert made.places[("clr",), (2,)] is None
+    entry = made.places[("allr",), (2,)]
+    assert isinstance(entry, Entry)
+    assert entry.tests == [0.7]
+
+
+def test_several_keys_and_keys_that_some_runs_lack(tmp_path: Path) -> None:
+    made = pivot(read_sweep(make_sweep(tmp_path / "s", union())), ["method", "method.initial"], ["sparsity"])
+    assert [row[0] for row in made.rows] == ["imp", "gmp", "str", "str", "str"]
+    assert made.rows[0][1] is ABSENT
+    assert pivot_table.cells(made)[1][:2] == ["imp", ""]
+    assert pivot_table.cells(made)[4][:2] == ["str", "-2"]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        # Means 1 apart, variances 1 of 3 runs: t = 1 / sqrt(2/3) = 1.22 below 2.776 (4 degrees of freedom)
+        ([0, 1, 2], [1, 2, 3], True),
+        ([0, 1, 2], [3, 4, 5], False),  # 3 / 0.816 = 3.67
+        # Welch, not Student: 2 / 0.577 = 3.46 is above 2.776, but only 2 degrees of freedom are left: 4.303
+        ([0, 1, 2], [3, 3, 3], True),
+        ([1, 1], [1, 1], True),
+        ([1, 1], [2, 2], False),
+        ([1], [1, 1], False),
+    ],
+)
+def test_means_are_told_apart_by_welchs_interval(a: list[float], b: list[float], expected: bool) -> None:
+    assert alike(a, b) is expected
+    assert alike(b, a) is expected
+
+
+def test_marks(made: Pivot) -> None:
+    marks = {place: entry.mark for place, entry in made.places.items() if isinstance(entry, Entry)}
+    assert marks == {
+        (("imp",), (0.9,)): "best",
+        (("gmp",), (0.9,)): "tie",  # 0.01 apart, std 0.01: 1.22 below 2.776
+        (("str",), (0.9,)): "",
+        (("imp",), (0.95,)): "best",
+        (("gmp",), (0.95,)): "",
+    }
+
+
+def test_files(tmp_path: Path) -> None:
+    folder = make_sweep(
+        tmp_path / "s", [*union(), ({"method": "imp", "sparsity": 0.9, "seed": 3}, {"status": "failed"})]
+    )
+    console = Console(file=StringIO(), width=60)
+    pivot_table.report(folder, ["method"], ["sparsity"], console)
+    text = (folder / "pivot.md").read_text()
+    assert "| method | sparsity=0.9 | sparsity=0.95 |" in text
+    assert "| imp | 91.00 ± 1.00 * | 81.00 ± 1.00 * |" in text
+    assert "| gmp | 90.00 ± 1.00 ≈ | 51.00 ± 1.00 |" in text
+    assert "| str | 61.00 ± 1.41 (n=2) |  |" in text
+    assert "n = 3 runs unless a cell says otherwise" in text
+    assert "method=str, sparsity=0.9: method.initial=-3 (of 2), sparsity reached 90.00 %." in text
+    assert "method=str, sparsity=0.95: blank, the closest is 97.00 % with method.initial=-1." in text
+    assert "failed: budget.cycles: 0 is not legal" in text
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "91.00 ± 1.00 *" in printed
+    assert "Welch" in printed
+    assert "91.00 ± 1.00 *" in (folder / "pivot.html").read_text()
+    frame = pd.read_csv(folder / "pivot.csv")
+    assert list(frame["mark"].fillna("")) == ["best", "tie", "", "best", "", ""]
+    assert list(frame["n"]) == [3, 3, 2, 3, 3, 0]
+    assert frame["closest_sparsity"].iloc[-1] == 0.97
+    assert list(frame["method.initial"].dropna()) == [-3]
+
+
+def test_what_is_off_budget_is_said(tmp_path: Path) -> None:
+    runs: Runs = [
+        ({"method": "imp", "sparsity": 0.9}, {"sparsity": 0.9}),
+        ({"method": "gmp", "sparsity": 0.9}, {"sparsity": 0.9, "epochs_used": 7}),
+    ]
+    made = pivot(read_sweep(make_sweep(tmp_path / "s", runs)), ["method"], ["sparsity"])
+    assert pivot_table.notes(made, "accuracy")[-1].endswith("Here: method=gmp 7/6.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--rows", "method", "--columns", "sparsity,lr"], "--columns: 'lr' was not swept in"),
+        (["--rows", "method,seed", "--columns", "sparsity"], "the swept keys are method, sparsity, method.initial"),
+        (["--rows", "method", "--columns", "method"], "--rows: 'method' is given twice"),
+        (["--rows", "method"], "give both or neither"),
+        (["--rows", "method", "--columns", "sparsity", "--within", "-1"], "--within -1 must be"),
+        (["--rows"], "expected one argument; usage: "),
+    ],
+)
+def test_a_wrong_command_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    folder = make_sweep(tmp_path / "s", union())
+    assert main([str(folder), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert not list(folder.glob("pivot.*"))
