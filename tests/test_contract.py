@@ -127,8 +127,8 @@ def test_the_hooks_of_every_method_are_idempotent_in_a_step(method: str) -> None
 SWEEPS = {
     "schedules": 54,
     "cifar10_schedules": 24,
-    "methods_digits": 126,
-    "methods_cifar10": 90,
+    "methods_digits": 144,
+    "methods_cifar10": 108,
 }  # runs of each file in sweeps/
 
 
