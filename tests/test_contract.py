@@ -128,7 +128,7 @@ SWEEPS = {
     "schedules": 54,
     "cifar10_schedules": 24,
     "methods_digits": 144,
-    "methods_cifar10": 108,
+    "methods_cifar10": 90,
 }  # runs of each file in sweeps/
 
 
