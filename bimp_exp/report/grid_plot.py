@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, log10
 from typing import Any
 
 import pandas as pd
@@ -16,6 +16,7 @@ from bimp_exp.report.disk import is_absent
 from bimp_exp.report.figures import COLOURS, MARKERS, new_figure, tidy
 
 MAX_PANELS = 24
+TICKS = [0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999]  # of sparsity
 WIDE = 50  # from this ratio of largest to smallest value on, the x axis is logarithmic
 
 
@@ -64,16 +65,23 @@ def _trade_off(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure:
     figure = new_figure(8, 4.8)
     axes = figure.subplots()
     for number, (label, part) in enumerate(_split(frame, keys).items()):
-        part = part[part["test_mean"].notna()].sort_values("final_sparsity")
-        _errorbar(
-            axes, [100 * reached for reached in part["final_sparsity"]], part, number=number, label=label, linestyle="-"
-        )
-    axes.set_xlabel("sparsity reached [%]")
+        part = part[part["test_mean"].notna()].sort_values("final_sparsity", kind="stable")
+        places = [_place(reached) for reached in part["final_sparsity"]]
+        _errorbar(axes, places, part, number=number, label=label.partition("=")[2], linestyle="-")
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in TICKS if low <= _place(tick) <= high]
+    axes.set_xticks([_place(tick) for tick in ticks], [f"{100 * tick:g}" for tick in ticks])
+    axes.set_xlabel("sparsity reached [%], on a scale of the logarithm of what is left")
     axes.set_ylabel(f"test {metric} [%]\nmean ± std over seeds")
     tidy(axes)
     if keys:
-        figure.legend(loc="outside right upper", frameon=False)
+        figure.legend(title=keys[0], loc="outside right upper", frameon=False)
     return figure
+
+
+def _place(sparsity: float) -> float:
+    """Where a sparsity is drawn: 0, 0.9 and 0.99 are equally far from each other; nothing beyond 0.9999."""
+    return -log10(max(1 - sparsity, 1e-4))
 
 
 def choose_axes(frame: pd.DataFrame, keys: Sequence[str]) -> tuple[str | None, list[str], list[str]]:

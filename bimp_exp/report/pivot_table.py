@@ -72,12 +72,12 @@ def notes(made: Pivot, metric: str) -> list[str]:
         if isinstance(place, Closest):
             setting = f" with {_given(place.setting)}" if place.setting else ""
             lines += [f"{where}: blank, the closest is {render.percent(place.sparsity)} %{setting}."]
-    off = {
-        f"{_settings(made.row_keys, row)} {place.off_budget}": None
-        for (row, _), place in made.places.items()
-        if isinstance(place, Entry) and place.off_budget
-    }
-    return [*lines, f"{render.OFF_BUDGET} Here: {'; '.join(off)}."] if off else lines
+    off: dict[str, list[str]] = {}
+    for (row, _), place in made.places.items():
+        if isinstance(place, Entry) and place.off_budget:
+            off.setdefault(place.off_budget, []).append(_settings(made.row_keys, row))
+    here = "; ".join(f"{spent} for {', '.join(dict.fromkeys(rows))}" for spent, rows in off.items())
+    return [*lines, f"{render.OFF_BUDGET} Here {here}."] if off else lines
 
 
 def flat(made: Pivot) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
@@ -153,7 +154,7 @@ def rich_table(title: str, table: Rows) -> Table:
     head, *body = table
     shown = Table(title=escape_markup(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
     for position, name in enumerate(head):
-        words = escape_markup(name.replace(".", ". ")).split()
+        words = escape_markup(re.sub(r"\.(?=[a-z])", ". ", name)).split()
         shown.add_column(
             "\n".join(words), justify="left" if position == 0 else "right", no_wrap=True, vertical="bottom"
         )

@@ -148,7 +148,7 @@ def test_files(tmp_path: Path) -> None:
     folder = make_sweep(
         tmp_path / "s", [*union(), ({"method": "imp", "sparsity": 0.9, "seed": 3}, {"status": "failed"})]
     )
-    console = Console(file=StringIO(), width=60)
+    console = Console(file=StringIO(), width=30)
     pivot_table.report(folder, ["method"], ["sparsity"], console)
     text = (folder / "pivot.md").read_text()
     assert "| method | sparsity=0.9 | sparsity=0.95 |" in text
@@ -162,6 +162,7 @@ def test_files(tmp_path: Path) -> None:
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert "91.00 ± 1.00 *" in printed
     assert "Welch" in printed
+    assert "sparsity=0.95" in printed, "a number in a heading is not broken"
     assert "91.00 ± 1.00 *" in (folder / "pivot.html").read_text()
     frame = pd.read_csv(folder / "pivot.csv")
     assert list(frame["mark"].fillna("")) == ["best", "tie", "", "best", "", ""]
@@ -176,7 +177,7 @@ def test_what_is_off_budget_is_said(tmp_path: Path) -> None:
         ({"method": "gmp", "sparsity": 0.9}, {"sparsity": 0.9, "epochs_used": 7}),
     ]
     made = pivot(read_sweep(make_sweep(tmp_path / "s", runs)), ["method"], ["sparsity"])
-    assert pivot_table.notes(made, "accuracy")[-1].endswith("Here: method=gmp 7/6.")
+    assert pivot_table.notes(made, "accuracy")[-1].endswith("Here 7/6 for method=gmp.")
 
 
 @pytest.mark.parametrize(

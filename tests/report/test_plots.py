@@ -128,11 +128,23 @@ def test_a_union_of_grids_is_drawn_over_the_sparsity_reached(tmp_path: Path) -> 
     figure = grid_figure(summarise(sweep), ["method", "sparsity", "method.initial"], "accuracy")
     (axes,) = figure.axes
     drawn = {bars.get_label(): bars.lines[0].get_data() for bars in axes.containers}
-    assert {label: (list(x), list(y)) for label, (x, y) in drawn.items()} == {
-        "method=imp": ([90, 95], [90, 80]),
-        "method=str": ([93], [70]),
-    }
-    assert axes.get_xlabel() == "sparsity reached [%]"
+    assert drawn.keys() == {"imp", "str"}
+    assert list(drawn["imp"][0]) == pytest.approx([1, 1 + np.log10(2)])  # a tenth is left, then half of that
+    assert list(drawn["imp"][1]) == pytest.approx([90, 80])
+    assert list(drawn["str"][1]) == pytest.approx([70])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["90", "95"]
+
+
+@pytest.mark.parametrize("status", ["finished", "failed"])
+def test_grids_without_a_common_key_are_drawn(tmp_path: Path, status: str) -> None:
+    runs: list[tuple[dict[str, object], dict[str, object]]] = [
+        ({"a": 1}, {"status": status}),
+        ({"b": None}, {"status": status, "sparsity": 1.0}),
+    ]
+    sweep = make_sweep(tmp_path / "s", runs)
+    figure = grid_figure(summarise(sweep), ["a", "b"], "accuracy")
+    figure.draw_without_rendering()
+    assert len(figure.axes[0].containers) == 1
 
 
 def make_grid(folder: Path, **keys: list[object]) -> Path:
