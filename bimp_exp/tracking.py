@@ -104,7 +104,7 @@ class MLflow:
     def _mirror_sweep(self, folder: Path, over: bool) -> None:
         sweep = read_sweep(folder)
         cells = [run.swept for run in sweep.runs if run.swept is not None]
-        swept = {key: ", ".join(dict.fromkeys(str(cell.get(key)) for cell in cells)) for key in sweep.swept}
+        swept = {key: ", ".join(dict.fromkeys(str(cell[key]) for cell in cells if key in cell)) for key in sweep.swept}
         params = flat.flatten(swept) if len(cells) == len(sweep.runs) else {}
         with open_book(folder) as book:
             mirror = self._run(book, folder, params=params, start=_start(sweep.runs), lines=[])
