@@ -38,6 +38,11 @@ def load(path: str, model: nn.Module, *, origin: str | None = None) -> str:
         if not state[name].isfinite().all():
             raise DataError(f"{key}: {name} holds numbers that are not finite")
     model.load_state_dict(state)
+    return digest(path)
+
+
+def digest(path: str) -> str:
+    """The SHA-256 of the file."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 

@@ -21,23 +21,29 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from bimp_exp import files, plan, sweep
-from bimp_exp.errors import ConfigError, UserError
+from bimp_exp.errors import BusyError, ConfigError, UserError
 
 if TYPE_CHECKING:
     from bimp_exp.experiment import Experiment
 
 
-def resolve(cfg: DictConfig) -> tuple[dict[str, Any], bool]:
-    """The configuration of a run as plain values, and whether only its plan is wanted; ConfigError for a wrong key."""
+def resolve(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration of a run as plain values; and what else is asked: plan (bool), retry. ConfigError for a wrong key."""
     try:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from None
     assert isinstance(values, dict)
-    planning = values.pop("plan", False)
-    if not isinstance(planning, bool):
-        raise ConfigError(f"plan={planning} must be true or false")
-    return {str(key): value for key, value in values.items()}, planning
+    asks = {"plan": values.pop("plan", False)}
+    if not isinstance(asks["plan"], bool):
+        raise ConfigError(f"plan={asks['plan']} must be true or false")
+    about = values.pop("sweep", {})
+    if not isinstance(about, dict) or about.keys() != {"retry"}:
+        raise ConfigError(f"sweep={about}: its only key is sweep.retry, none or failed")
+    asks["retry"] = about["retry"]
+    if asks["retry"] not in ("none", "failed"):
+        raise ConfigError(f"sweep.retry={asks['retry']} must be none or failed")
+    return {str(key): value for key, value in values.items()}, asks
 
 
 def launch(cfg: DictConfig) -> float | None:
@@ -53,18 +59,18 @@ def launch(cfg: DictConfig) -> float | None:
 
 
 def _launch(cfg: DictConfig) -> float | None:
-    config, planning = resolve(cfg)
+    config, asks = resolve(cfg)
     planned = plan.from_config(config)
     console = Console()
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    identity = sweep.identity(folder, dict(hydra.runtime.choices), config)
-    if planning:
+    identity = sweep.identity(dict(hydra.runtime.choices), config)
+    if asks["plan"]:
         from bimp_exp.report.plan_table import show
 
         show(planned, identity["name"], console)
         return None
-    return _run(config, folder, identity, console)
+    return run(config, folder, identity, console)
 
 
 def experiment(config: dict[str, Any]) -> Experiment:
@@ -76,7 +82,19 @@ def experiment(config: dict[str, Any]) -> Experiment:
     return made
 
 
-def _run(config: dict[str, Any], folder: Path, identity: dict[str, Any], console: Console) -> float:
+def run(
+    config: dict[str, Any],
+    folder: Path,
+    identity: dict[str, Any],
+    console: Console,
+    *,
+    wait: bool = True,
+    first_phase_only: bool = False,
+) -> float | None:
+    """Do what is left of the run that ``config`` describes, in ``folder``; the final test metric, if it comes to an end.
+
+    BusyError where another process is at it or, unless we ``wait``, at the phase that comes next.
+    """
     made = experiment(config)
 
     from bimp_exp import execution, provenance
@@ -91,12 +109,17 @@ def _run(config: dict[str, Any], folder: Path, identity: dict[str, Any], console
             record.begin(identity | {"provenance": provenance.collect(config)})
             display = Display(console, made.plan(), identity["name"])
             try:
-                result = execution.run(made, config, record, display)
+                result = execution.run(
+                    made, config, record, display, wait=wait, most_phases=1 if first_phase_only else None
+                )
             except BaseException as error:
                 display.close()
-                record.fail(error)
+                if not isinstance(error, BusyError):
+                    record.fail(error)
                 raise
             display.close()
+    if result is None:
+        return None
     from bimp_exp.report.summary import print_run  # pandas would delay the first step
 
     print_run(folder, console)

@@ -15,6 +15,14 @@ class DataError(UserError):
     """A data file is missing, corrupt or not what the configuration says it is."""
 
 
+class BusyError(UserError):
+    """Another process is at it just now; ``phase``: not at the whole run, only at what comes next in it."""
+
+    def __init__(self, message: str, *, phase: bool = False) -> None:
+        super().__init__(message)
+        self.phase = phase
+
+
 class TrainingError(UserError):
     """Training cannot go on: the loss is not a number any more."""
 

@@ -20,6 +20,7 @@ from bimp_exp import checkpoint, metrics, numerics, prune
 from bimp_exp.attest import Attest
 from bimp_exp.budget import Phase
 from bimp_exp.dataset.data import Data
+from bimp_exp.errors import BusyError
 from bimp_exp.experiment import Experiment
 from bimp_exp.history import History
 from bimp_exp.ledger import ledger
@@ -39,9 +40,21 @@ IMAGES_PER_SECOND_INCLUDES = (
 POLL = 1.0  # seconds between two looks at a phase that another process computes
 
 
-def run(experiment: Experiment, config: Mapping[str, Any], record: Record, display: Display) -> dict[str, Any]:
-    """Do all that is missing; what the run came to is returned and, last of all, written by ``record``."""
-    return Execution(experiment, config, record, display).run()
+def run(
+    experiment: Experiment,
+    config: Mapping[str, Any],
+    record: Record,
+    display: Display,
+    *,
+    wait: bool = True,
+    most_phases: int | None = None,
+) -> dict[str, Any] | None:
+    """Do all that is missing; what the run came to is returned and, last of all, written by ``record``.
+
+    most_phases: None, or after how many phases to stop, with no result. BusyError where another process computes the phase
+    that comes next, unless we ``wait`` for it.
+    """
+    return Execution(experiment, config, record, display).run(wait=wait, most_phases=most_phases)
 
 
 class Execution:
@@ -62,7 +75,10 @@ class Execution:
             memory_format=x.runtime.memory_format,
         )
         self.keys = numerics.phase_keys(
-            config, self.plan, x.method, x.runtime.facts(self.device) | {"data": self.data.fingerprint, "start": start}
+            config,
+            self.plan,
+            type(x.method),
+            x.runtime.facts(self.device) | {"data": self.data.fingerprint, "start": start},
         )
         self.weights = prune.prunable(self.model, every_weight=x.conventions.prune_every_weight)
         self.num_weights = sum(weight.numel() for weight in self.weights.values())
@@ -76,7 +92,7 @@ class Execution:
             num_images=self.history.images_evaluated,
         )  # fmt: skip
 
-    def run(self) -> dict[str, Any]:
+    def run(self, *, wait: bool, most_phases: int | None) -> dict[str, Any] | None:
         x, (first, *later) = self.x, self.plan.phases
         x.method.attach(
             Setting(
@@ -91,10 +107,10 @@ class Execution:
             )
         )
         self.optimizer = x.optim.build(self.model.parameters(), x.method.undecayed())
-        number = self.restore()
-        while number < len(self.keys):
-            number = self.advance(number)
-        return self.finish()
+        number, last = self.restore(), min(most_phases or len(self.keys), len(self.keys))
+        while number < last:
+            number = self.advance(number, wait=wait)
+        return self.finish() if number == len(self.keys) else None
 
     def restore(self) -> int:
         """Take over the last phase that is stored; the number of the phase that comes next."""
@@ -106,11 +122,13 @@ class Execution:
         self.record.restart([])
         return 0
 
-    def advance(self, number: int) -> int:
+    def advance(self, number: int, *, wait: bool) -> int:
         """Compute phase ``number``, or wait for who does and take it over; the number of the phase that comes next."""
         key, planned = self.keys[number], self.plan.phases[number]
         lease = self.store.lease(key)
         while lease is None:
+            if not wait:
+                raise BusyError(f"another process computes {planned.phase.name} of this run", phase=True)
             self.display.waiting(planned)
             time.sleep(POLL)
             lease = self.store.lease(key)
@@ -120,7 +138,7 @@ class Execution:
                 self.take_over(planned, state)
             else:
                 self.phase(planned, self.store.load_partial(key), key)
-                self.store.save(key, planned.phase.name, self.state())
+                self.store.save(key, self.about(planned), self.state())
         self.record.sync()
         return number + 1
 
@@ -158,10 +176,22 @@ class Execution:
         def save() -> None:
             nonlocal last
             if time.monotonic() - last >= self.store.every:
-                self.store.save_partial(key, planned.phase.name, self.state() | {"underway": underway.dump()})
+                self.store.save_partial(
+                    key, {"name": self.title(planned)}, self.state() | {"underway": underway.dump()}
+                )
                 last = time.monotonic()
 
         return save
+
+    def title(self, planned: PlannedPhase) -> str:
+        """What people call a phase of this run."""
+        return f"{self.display.name}: {planned.phase.name}"
+
+    def about(self, planned: PlannedPhase) -> dict[str, Any]:
+        """What is to be known of the phase that has just ended, without reading its state."""
+        figures = self.history.phases[-1]
+        seconds = figures["seconds_training"] + figures["seconds_evaluating"]
+        return {"name": self.title(planned), "epochs": figures["epochs"], "seconds": seconds}
 
     def state(self) -> dict[str, Any]:
         """All that changes during a run."""

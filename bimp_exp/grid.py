@@ -1,4 +1,4 @@
-"""What a launcher does with a whole grid of runs: check it, show its plan, sum it up. Imports no PyTorch."""
+"""What a launcher does with a whole grid of runs: check it, show its plan, sum it up. Imports no PyTorch until all is checked."""
 
 from __future__ import annotations
 
@@ -12,44 +12,54 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from rich.console import Console
 
-from bimp_exp import cli, files, plan, sweep
+from bimp_exp import cli, files, forecast, plan, sweep
+from bimp_exp.compose import Composed, Composer, without_hydra
 from bimp_exp.errors import ConfigError, UserError
 from bimp_exp.plan import Plan
+from bimp_exp.report.disk import read_sweep
 from bimp_exp.sweep import Cell
+
+__all__ = ["discard", "finish", "start", "without_hydra"]
 
 T = TypeVar("T")
 
 
-def start(cells: Sequence[Cell], configs: Sequence[DictConfig], folder: Path) -> bool:
-    """Check every run of the grid; then write sweep.json in ``folder``, or with ``plan=true`` show the plan: False."""
+def start(job_overrides: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig], folder: Path) -> bool:
+    """Check every run of the grid; then write it into ``folder``, or with ``plan=true`` show what would be done: False.
+
+    ``load`` composes a command line. A sweep that lies in ``folder`` is continued: what it has is kept, what the grid has more
+    is added.
+    """
+    cells = sweep.cells(job_overrides)
     if not cells:
         raise ConfigError("the grid is empty: a swept key has no values")
     same = [name for name, count in Counter((c.name, str(c.swept)) for c in cells).items() if count > 1]
     if same:
         raise ConfigError(f"the grid has the same run more than once: {same[0][0]}")
-    if (folder / "sweep.json").exists():
-        raise ConfigError(f"{folder} holds a sweep already: give hydra.sweep.dir another folder")
-    resolved = [cli.resolve(without_hydra(config)) for config in configs]
-    plans = _each(cells, lambda i: plan.from_config(resolved[i][0]))
-    if any(planning for _, planning in resolved):
-        show(cells, plans)
-        return False
-    seen: set[str] = set()
+    composer = Composer(load)
+    made = _each(cells, lambda i: composer(cells[i].overrides))
+    plans = _each(cells, lambda i: plan.from_config(made[i].config))
+    checked: set[str] = set()
 
     def check(i: int) -> None:
-        alike = {key: value for key, value in resolved[i][0].items() if key not in ("seed", "schedule", "lr")}
-        if (key := json.dumps(alike, sort_keys=True)) not in seen:
-            cli.experiment(resolved[i][0])
-            seen.add(key)
+        alike = {key: value for key, value in made[i].config.items() if key not in ("seed", "schedule", "lr")}
+        if (key := json.dumps(alike, sort_keys=True)) not in checked:
+            cli.experiment(made[i].config)
+            checked.add(key)
 
     _each(cells, check)
-    sweep.write(folder, cells)
+    if any(each.asks["plan"] for each in made):
+        show(cells, made, plans, folder)
+        return False
+    sweep.write(folder, cells, made)
+    for cell, each in zip(cells, made, strict=True):
+        if each.asks["retry"] == "failed":
+            (folder / cell.folder / "failed.json").unlink(missing_ok=True)
     return True
 
 
 def discard(folder: Path) -> None:
-    """Leave no trace of a sweep that did not start; Hydra's sweeper writes multirun.yaml before anything is checked."""
-    (folder / "multirun.yaml").unlink(missing_ok=True)
+    """Leave no trace of a sweep that did not start, unless one lies there from before."""
     files.remove_empty(folder)
 
 
@@ -67,28 +77,14 @@ def _each(cells: Sequence[Cell], check: Callable[[int], T]) -> list[T]:
     return found
 
 
-def without_hydra(config: DictConfig) -> DictConfig:
-    """The part of a composed configuration that is ours."""
-    ours = config.copy()
-    ours._set_flag("struct", False)
-    del ours["hydra"]
-    return ours
-
-
-def show(cells: Sequence[Cell], plans: Sequence[Plan]) -> None:
-    """One line for each run, and the sum."""
+def show(cells: Sequence[Cell], made: Sequence[Composed], plans: Sequence[Plan], folder: Path) -> None:
+    """One line for each run, and the sums: what is asked for, what of it is the same, what is done already."""
     console = Console(soft_wrap=True, highlight=False)
     width = max(len(cell.name) for cell in cells)
     for cell, planned in zip(cells, plans, strict=True):
-        console.print(f"{cell.name:{width}}  {plan.line(planned)}")
-    epochs, steps = sum(p.epochs for p in plans), sum(p.num_steps for p in plans)
-    console.print(f"{len(plans)} runs: {epochs:g} epochs, {steps} steps; nothing was started")
-
-
-def say_failed(cell: Cell, error: object) -> None:
-    """One line for a run that has failed while others go on."""
-    reason = cli.explain(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"failed: {cell.name}: {reason}", markup=False)
+        done = "  (done)" if (folder / cell.folder / "result.json").exists() else ""
+        console.print(f"{cell.name:{width}}  {plan.line(planned)}{done}")
+    console.print(forecast.line(forecast.of(list(zip(cells, made, plans, strict=True)), folder)))
 
 
 def finish(folder: Path, config: DictConfig) -> None:
@@ -100,3 +96,11 @@ def finish(folder: Path, config: DictConfig) -> None:
     write_summary(folder)
     instantiate(config.tracking).sync_sweep(folder, over=True)
     print_summary(folder, Console())
+
+
+def complain(folder: Path) -> None:
+    """UserError where a run of the sweep has failed."""
+    runs = read_sweep(folder).runs
+    failed = sum(run.status == "failed" for run in runs)
+    if failed:
+        raise UserError(f"{failed} of {len(runs)} runs failed; each says why in its folder below {folder}")

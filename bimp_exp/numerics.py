@@ -28,7 +28,7 @@ NEUTRAL = (
 """Modules that cannot change a number; what only they import does not count either."""
 
 
-def phase_keys(config: Mapping[str, Any], plan: Plan, method: Method, facts: Mapping[str, Any]) -> list[str]:
+def phase_keys(config: Mapping[str, Any], plan: Plan, method: type[Method], facts: Mapping[str, Any]) -> list[str]:
     """A key for every phase of ``plan``, each of which includes those before it.
 
     ``config`` is resolved. ``facts`` are known only once a run starts: data, device, threads, versions, dense checkpoint.
@@ -40,7 +40,7 @@ def phase_keys(config: Mapping[str, Any], plan: Plan, method: Method, facts: Map
     while_training = method.prunes == "while training"
     if while_training:
         first |= {name: config[name] for name in ("selector", "sparsity")}
-    if type(method).on_cycle is not Method.on_cycle:  # it looks ahead
+    if method.on_cycle is not Method.on_cycle:  # it looks ahead
         first["retraining"] = [planned.num_steps for planned in plan.phases[1:]]
     later = {} if while_training else {name: config[name] for name in ("selector", "schedule")}
     keys: list[str] = []

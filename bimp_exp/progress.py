@@ -27,7 +27,7 @@ class Display:
     LINES = 5.0
 
     def __init__(self, console: Console, plan: Plan, name: str) -> None:
-        self._console, self._plan, self._name = console, plan, name
+        self._console, self._plan, self.name = console, plan, name
         self._bar: Progress | None = None
         if console.is_terminal:
             columns = [TextColumn("{task.description}"), BarColumn(8), TaskProgressColumn(), TimeRemainingColumn(True)]
@@ -51,7 +51,7 @@ class Display:
         """Another process computes the phase; said once."""
         if not self._waiting:
             self._waiting = True
-            text = f"{self._name}: waits for {planned.phase.name}, which another process computes"
+            text = f"{self.name}: waits for {planned.phase.name}, which another process computes"
             self._console.print(text, highlight=False, soft_wrap=True)
 
     def step(self, done: int, num_images: int, loss: Tensor, rate: float) -> None:
@@ -72,7 +72,7 @@ class Display:
         last = done == self._phase.num_steps
         if self._bar is None and (last or now - self._lined >= self.LINES):
             self._lined = now
-            self._console.print(f"{self._name}: {self._line(done, loss, rate)}", highlight=False, soft_wrap=True)
+            self._console.print(f"{self.name}: {self._line(done, loss, rate)}", highlight=False, soft_wrap=True)
         self._show(done, loss, rate)
         self._images, self._seen = 0, time.monotonic()
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import yaml
 
 from bimp_exp import files
-from bimp_exp.errors import UserError
+from bimp_exp.errors import BusyError, UserError
 from bimp_exp.lease import Lease
 
 if TYPE_CHECKING:
@@ -41,14 +41,15 @@ class Tracking(Protocol):
 def claim(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
     """Hold ``folder`` for the run that ``config`` describes, be it new there, broken off or finished.
 
-    UserError where it holds a run of another configuration (the first key that differs is named), or another process holds it.
+    UserError where it holds a run of another configuration (the first key that differs is named), BusyError where another
+    process holds it.
     """
     try:
         lease = Lease.take(folder / "lease")
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror}") from None
     if lease is None:
-        raise UserError(f"another process is at the run in {folder}: wait for it, or give another folder")
+        raise BusyError(f"another process is at the run in {folder}: wait for it, or give another folder")
     with lease:
         path = folder / "config.yaml"
         ours = {key: value for key, value in config.items() if key not in IRRELEVANT}

@@ -60,20 +60,20 @@ class Phases:
                 return state
         return None
 
-    def save(self, key: str, name: str, state: State) -> None:
-        """Phase ``key``, for people called ``name``, is over."""
+    def save(self, key: str, about: dict[str, Any], state: State) -> None:
+        """Phase ``key`` is over; ``about``: its name for people, epochs, seconds."""
         folder = self.root / key
-        if _write(folder / "done.pt", key, name, state):
+        if _write(folder / "done.pt", key, about, state):
             for partial in ("partial.pt", "partial.previous.pt"):
                 with contextlib.suppress(OSError):
                     (folder / partial).unlink(missing_ok=True)
 
-    def save_partial(self, key: str, name: str, state: State) -> None:
+    def save_partial(self, key: str, about: dict[str, Any], state: State) -> None:
         """Phase ``key`` is under way; the checkpoint before this one is kept, in case this one should be damaged."""
         newest = self.root / key / "partial.pt"
         with contextlib.suppress(OSError):
             newest.replace(newest.with_name("partial.previous.pt"))
-        _write(newest, key, name, state)
+        _write(newest, key, about, state)
 
     def lease(self, key: str) -> Lease | None:
         """The right to compute phase ``key``, or None where a living process has it."""
@@ -121,15 +121,15 @@ def _read(path: Path, key: str) -> State | None:
         return None
 
 
-def _write(path: Path, key: str, name: str, state: State) -> bool:
+def _write(path: Path, key: str, about: dict[str, Any], state: State) -> bool:
     import torch
 
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
-    about = {"key": key, "name": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    first = {"key": key, **about, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     try:
-        files.write(path, json.dumps(about).encode() + b"\n" + content)
+        files.write(path, json.dumps(first).encode() + b"\n" + content)
     except UserError as error:
         log.warning("no checkpoint: %s; the run goes on, but cannot continue from here", error)
         return False

@@ -12,15 +12,20 @@ import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 
 from bimp_exp import files
 from bimp_exp.config import plain
+
+if TYPE_CHECKING:
+    from bimp_exp.compose import Composed
 
 LONGEST = 120  # characters of a folder's name
 
@@ -35,10 +40,19 @@ class Cell:
     folder: str
 
 
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """The overrides of a run. Thousands of runs share most of theirs, and parsing takes a millisecond."""
+    return [_parse(text) for text in overrides]
+
+
+@cache
+def _parse(text: str) -> Override:
+    return OverridesParser.create().parse_override(text)
+
+
 def cells(job_overrides: Sequence[Sequence[str]]) -> list[Cell]:
     """Name the runs of a grid by what differs between them; a key that only some of them set differs."""
-    parser = OverridesParser.create()
-    parsed = [{o.key_or_group: o.value() for o in parser.parse_overrides(list(job))} for job in job_overrides]
+    parsed = [{o.key_or_group: o.value() for o in parse(job)} for job in job_overrides]
     keys = [
         key
         for key in dict.fromkeys(k for job in parsed for k in job)
@@ -72,34 +86,80 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def write(folder: Path, runs: Sequence[Cell]) -> None:
-    """sweep.json in ``folder``: name, command, the swept keys, and the runs with their values."""
-    swept = list(dict.fromkeys(key for cell in runs for key in cell.swept))
-    title = " x ".join(swept) if folder.parent.name == "sweeps" else folder.parent.name
+NEUTRAL = (
+    "tracking",
+    "store",
+    "plan",
+    "sweep",
+    "runtime.device",
+    "runtime.threads",
+    "dataset.root",
+    "dataset.download",
+)
+"""Keys that may change when a sweep is continued."""
+
+
+def sweep_name(overrides: Sequence[Override]) -> str:
+    """The folder of a sweep: its file in sweeps/, the keys that the command line sweeps, and a hash of what else that sets.
+
+    It does not name the values of the swept keys, so that a larger grid goes on in the same folder.
+    """
+    fixed = sorted(f"{o.key_or_group}={o.value()}" for o in overrides if not o.is_sweep_override() and not _neutral(o))
+    file = [str(o.value()) for o in overrides if o.key_or_group == "sweeps"]
+    name = folder_name("+".join([*file, *sorted(o.key_or_group for o in overrides if o.is_sweep_override())]) or "run")
+    return f"{name}~{_digest(str(fixed))[:6]}" if fixed else name
+
+
+def _neutral(override: Override) -> bool:
+    key = override.key_or_group
+    return key == "sweeps" or key.startswith("hydra") or any(key == n or key.startswith(f"{n}.") for n in NEUTRAL)
+
+
+def write(folder: Path, runs: Sequence[Cell], made: Sequence[Composed]) -> None:
+    """sweep.json in ``folder``: name, command, swept keys, the runs with their values; and cells.json: how to do each.
+
+    The runs that it holds already stay.
+    """
+    before = _read(folder / "sweep.json") or {"swept": [], "runs": [], "cells": {}}
+    cells = {**before["cells"], **{cell.folder: {"name": cell.name, "swept": cell.swept} for cell in runs}}
+    how = {
+        **(_read(folder / "cells.json") or {}),
+        **{c.folder: {"config": m.config, "choices": groups(m.choices)} for c, m in zip(runs, made, strict=True)},
+    }
+    files.write(folder / "cells.json", (json.dumps(how) + "\n").encode())
     files.write_json(
         folder / "sweep.json",
         {
-            "name": f"{title} {folder.name}",
+            "name": folder.name,
             "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "swept": swept,
-            "runs": [cell.folder for cell in runs],
-            "cells": {cell.folder: {"name": cell.name, "swept": cell.swept} for cell in runs},
+            "swept": list(dict.fromkeys([*before["swept"], *(key for cell in runs for key in cell.swept)])),
+            "runs": list(cells),
+            "cells": cells,
         },
     )
 
 
-def identity(folder: Path, choices: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Name, options and swept values of the run in ``folder``, for run.json."""
-    groups = {key: value for key, value in choices.items() if not key.startswith(("hydra", "sweeps")) and value}
-    about = {"choices": groups, "metric": "accuracy"}
-    sweep = folder.parent / "sweep.json"
-    if sweep.exists():
-        cell = json.loads(sweep.read_text())["cells"].get(folder.name)
-        if cell is not None:
-            return {**about, **cell}
-    how = groups["budget"] if groups["method"] == "imp" else groups["method"]
-    pruned = [] if how == "dense" else [groups["schedule"], f"sparsity={config['sparsity']:g}"]
-    parts = [groups["dataset"], groups["model"], how, *pruned, f"seed={config['seed']}"]
+def _read(path: Path) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+    return found
+
+
+def groups(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Our config groups and the option chosen of each."""
+    return {key: value for key, value in choices.items() if not key.startswith(("hydra", "sweeps")) and value}
+
+
+def identity(
+    choices: Mapping[str, Any], config: Mapping[str, Any], cell: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Name, options and swept values of a run, for run.json; ``cell`` is its entry in sweep.json."""
+    options = groups(choices)
+    about = {"choices": options, "metric": "accuracy"}
+    if cell is not None:
+        return {**about, **cell}
+    how = options["budget"] if options["method"] == "imp" else options["method"]
+    pruned = [] if how == "dense" else [options["schedule"], f"sparsity={config['sparsity']:g}"]
+    parts = [options["dataset"], options["model"], how, *pruned, f"seed={config['seed']}"]
     return about | {"name": " ".join(parts), "swept": {}}
 
 

@@ -8,13 +8,12 @@ over ``params``. A run that an earlier grid holds already is left out.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from omegaconf import open_dict
 
 
 @dataclass
@@ -46,6 +45,7 @@ class GridsSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Called by Hydra once, with the command line."""
         from bimp_exp.errors import ConfigError
+        from bimp_exp.sweep import sweep_name
 
         assert self.hydra_context is not None
         assert self.config is not None
@@ -54,10 +54,12 @@ class GridsSweeper(BasicSweeper):
             raise ConfigError("hydra.sweeper.max_batch_size must be null: a grid is checked and run as a whole")
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         runs = expand(parser, params=self.params or {}, grids=self.grids, arguments=arguments)
-        self.validate_batch_is_legal(runs)
-        folder = Path(str(self.config.hydra.sweep.dir))
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        named = [o.key_or_group for o in parser.parse_overrides(list(self.config.hydra.overrides.hydra))]
+        if "hydra.sweep.dir" not in named:
+            with open_dict(self.config):
+                self.config.hydra.sweep.dir = (
+                    f"{self.config.hydra.sweep.dir}/{sweep_name(parser.parse_overrides(arguments))}"
+                )
         return [self.launcher.launch(runs, initial_job_idx=0)]
 
 
@@ -78,12 +80,14 @@ def expand(
         given = [f"{key}={plain(values)}" for key, values in (*grid.items(), *shared.items())]
         sources = {o.get_key_element().lstrip("+"): o for o in parser.parse_overrides([*given, *arguments])}
         (product,) = BasicSweeper.split_arguments(list(sources.values()), max_batch_size=None)
-        new = {i: _values(parser, run) for i, run in enumerate(product)}
+        new = {i: _values(run) for i, run in enumerate(product)}
         runs += [product[i] for i, values in new.items() if values not in seen]
         seen.update(new.values())
     return runs
 
 
-def _values(parser: OverridesParser, run: list[str]) -> str:
+def _values(run: list[str]) -> str:
     """What a run sets, alike for 0.1 and 1e-1."""
-    return repr(sorted((o.get_key_element(), o.value()) for o in parser.parse_overrides(run)))
+    from bimp_exp.sweep import parse
+
+    return repr(sorted((o.get_key_element(), o.value()) for o in parse(run)))

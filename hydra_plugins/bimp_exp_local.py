@@ -1,26 +1,29 @@
-"""hydra/launcher=local: the runs of a multirun one after the other on this machine.
+"""hydra/launcher=local: the runs of a multirun on this machine, one after the other or ``jobs`` at a time.
 
 Unlike Hydra's basic launcher it refuses an impossible grid before any run starts, names the runs by what differs between
-them, goes on after a run has failed, and ends with the table of the whole grid.
+them, continues a sweep that was broken off, goes on after a run has failed, and ends with the table of the whole grid. The
+runs are done by ``bimp_exp.worker``, without Hydra, so callbacks of single jobs are not called.
 """
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 
 @dataclass
 class LocalConf:
-    """The launcher has no settings."""
+    """``jobs``: processes that work on the sweep; with one, this process does it."""
 
     _target_: str = "hydra_plugins.bimp_exp_local.LocalLauncher"
+    jobs: int = 1
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="local", node=LocalConf, provider="bimp-exp")
@@ -29,55 +32,46 @@ ConfigStore.instance().store(group="hydra/launcher", name="local", node=LocalCon
 class LocalLauncher(Launcher):
     """See the module."""
 
+    def __init__(self, *, jobs: int) -> None:
+        self.jobs = jobs
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra once, with the configuration of the multirun."""
-        self.context, self.task, self.config = hydra_context, task_function, config
+        self.context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the grid; UserError where a run is impossible (nothing is started) or has failed (the others are done)."""
-        from bimp_exp import grid, sweep
-        from bimp_exp.errors import ConfigError, UserError
+        from bimp_exp import grid
+        from bimp_exp.errors import ConfigError
 
+        if self.jobs < 1:
+            raise ConfigError(f"hydra.launcher.jobs={self.jobs} must be at least 1")
         setup_globals()
         folder = Path(str(self.config.hydra.sweep.dir))
-        started = False
+        load = lambda overrides: self.context.config_loader.load_sweep_config(self.config, overrides)  # noqa: E731
         try:
-            if self.config.hydra.sweeper.get("max_batch_size"):
-                raise ConfigError(
-                    "hydra.sweeper.max_batch_size must be null: hydra/launcher=local checks a grid as a whole"
-                )
-            cells = sweep.cells(job_overrides)
-            configs = [self._compose(cell, initial_job_idx + i) for i, cell in enumerate(cells)]
-            started = grid.start(cells, configs, folder)
+            started = grid.start(job_overrides, load, folder)
         finally:
-            if not started:
-                grid.discard(folder)
-        if not started:
-            return []
-        returns: list[JobReturn] = []
-        try:
-            for config in configs:
-                returns.append(
-                    run_job(
-                        hydra_context=self.context,
-                        task_function=self.task,
-                        config=config,
-                        job_dir_key="hydra.sweep.dir",
-                        job_subdir_key="hydra.sweep.subdir",
-                    )
-                )
-                if returns[-1].status == JobStatus.FAILED:
-                    grid.say_failed(cells[len(returns) - 1], returns[-1]._return_value)
-        finally:
-            grid.finish(folder, configs[0])
-        failed = sum(r.status == JobStatus.FAILED for r in returns)
-        if failed:
-            raise UserError(f"{failed} of {len(cells)} runs failed; each says why in its folder below {folder}")
-        return returns
+            grid.discard(folder)
+        if started:
+            try:
+                self._work(folder)
+            finally:
+                grid.finish(folder, self.config)
+            grid.complain(folder)
+        return []
 
-    def _compose(self, cell: Any, number: int) -> DictConfig:
-        config = self.context.config_loader.load_sweep_config(self.config, list(cell.overrides))
-        with open_dict(config):
-            config.hydra.job.id, config.hydra.job.num = str(number), number
-            config.hydra.sweep.subdir = cell.folder
-        return config
+    def _work(self, folder: Path) -> None:
+        if self.jobs == 1:
+            from bimp_exp.worker import work
+
+            work(folder)
+            return
+        command = [sys.executable, "-m", "bimp_exp.worker", str(folder)]
+        workers = [subprocess.Popen(command) for _ in range(self.jobs)]
+        try:
+            for worker in workers:
+                worker.wait()
+        finally:
+            for worker in workers:
+                worker.terminate()

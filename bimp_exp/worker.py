@@ -1,0 +1,104 @@
+"""``python -m bimp_exp.worker SWEEP``: do what is left of a sweep, one run after the other in one warm process.
+
+Any number of workers may be at the same sweep, on any machines that share its folder. None is told what to do: each takes the
+next run that is neither finished nor failed and that no other holds, and steps back from one whose next phase another is
+computing. So none waits while there is something to do, and what a dead one held is taken up again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bimp_exp import cli, files, sweep
+from bimp_exp.errors import BusyError, UserError
+
+POLL = 1.0  # seconds
+INTERRUPTED = (
+    "KeyboardInterrupt",
+    "SystemExit",
+    "UncompletedJobError",
+)  # the last is submitit's: the job's time is over
+
+
+def work(folder: Path, *, roots: bool = False) -> int:
+    """Do the runs of the sweep in ``folder``; how many failed here. ``roots``: only the first phase of each.
+
+    It returns when every run is finished, has failed or is in the hands of another worker; one that only waits for a phase
+    in the hands of another is waited for.
+    """
+    cells = json.loads((folder / "sweep.json").read_text())["cells"]
+    how = json.loads((folder / "cells.json").read_text())
+    console = Console()
+    todo = list(cells)
+    failed = 0
+    while todo:
+        later: list[str] = []
+        waits = False
+        for name in todo:
+            if not pending(folder / name):
+                continue
+            try:
+                _do(folder / name, how[name], cells[name], console, roots=roots)
+            except BusyError as error:
+                later.append(name)
+                waits = waits or error.phase
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except Exception as error:
+                if type(error).__name__ in INTERRUPTED:
+                    raise
+                failed += 1
+                if pending(folder / name):  # it failed before it began
+                    reason = " ".join(str(error).split()) or type(error).__name__
+                    files.write_json(folder / name / "failed.json", {"kind": type(error).__name__, "error": reason})
+                say_failed(cells[name]["name"], error)
+        if later == todo:  # all in the hands of others, which we looked at once more
+            if roots or not waits:
+                break
+            time.sleep(POLL)
+        todo = later
+    return failed
+
+
+def pending(run: Path) -> bool:
+    """Whether a run has neither a result nor a failure of its own; one that was interrupted has not failed."""
+    if (run / "result.json").exists():
+        return False
+    try:
+        return json.loads((run / "failed.json").read_text())["kind"] in INTERRUPTED
+    except FileNotFoundError:
+        return True
+
+
+def _do(run: Path, how: dict[str, Any], cell: dict[str, Any], console: Console, *, roots: bool) -> None:
+    identity = sweep.identity(how["choices"], how["config"], cell)
+    cli.run(how["config"], run, identity, console, wait=False, first_phase_only=roots)
+
+
+def say_failed(name: str, error: BaseException) -> None:
+    """One line for a run that has failed while others go on."""
+    reason = cli.explain(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"failed: {name}: {reason}", markup=False)
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status 1 where a run failed, 2 where the folder holds no sweep."""
+    parser = argparse.ArgumentParser(prog="python -m bimp_exp.worker", description="do what is left of a sweep")
+    parser.add_argument("sweep", type=Path, help="folder of the sweep")
+    parser.add_argument("--roots", action="store_true", help="only the first phase of each run, which others may share")
+    given = parser.parse_args(arguments)
+    if not (given.sweep / "sweep.json").exists():
+        print(f"error: {given.sweep / 'sweep.json'}: absent; give the folder of a sweep", file=sys.stderr)
+        return 2
+    return min(1, work(given.sweep, roots=given.roots))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,143 @@
+"""Sweeps that are broken off, enlarged, shared between workers and tried again."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bimp_exp import worker
+from tests.conftest import ROOT
+from tests.test_resume import came_to, config, same
+
+CHOICES = {"dataset": "digits", "model": "resnet20", "method": "imp", "budget": "bimp", "schedule": "allr"}
+
+
+def sweep(folder: Path, *grid: dict[str, str], overrides: tuple[str, ...] = ()) -> Path:
+    """A sweep as the launcher leaves it, with a store of its own."""
+    cells, how = {}, {}
+    for values in grid:
+        name = ",".join(f"{key}={value}" for key, value in values.items())
+        given = [f"{key}={value}" for key, value in values.items()]
+        cells[name] = {"name": name, "swept": values}
+        how[name] = {
+            "config": config("imp", "store=shared", f"store.root={folder / 'store'}", *overrides, *given),
+            "choices": CHOICES,
+        }
+    folder.mkdir(exist_ok=True)
+    about = {
+        "name": "test",
+        "command": "run.py",
+        "swept": sorted({k for v in grid for k in v}),
+        "runs": list(cells),
+        "cells": cells,
+    }
+    (folder / "sweep.json").write_text(json.dumps(about))
+    (folder / "cells.json").write_text(json.dumps(how))
+    return folder
+
+
+GRID = [{"schedule": schedule, "seed": seed} for schedule in ("clr", "llr", "allr") for seed in ("0", "1")]
+forking = multiprocessing.get_context("fork")
+
+
+@pytest.fixture(autouse=True)
+def _settings() -> Any:
+    threads = torch.get_num_threads()
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hydra() -> Any:
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        yield
+    GlobalHydra.instance().clear()
+
+
+def trained(folder: Path) -> dict[str, list[float]]:
+    """For every phase of the sweep, by its key, the seconds that its runs say it took to train."""
+    seconds: dict[str, list[float]] = {}
+    for path in folder.glob("*/result.json"):
+        for phase in json.loads(path.read_text())["phases"]:
+            seconds.setdefault(phase["key"], []).append(phase["seconds_training"])
+    return seconds
+
+
+def test_workers_do_every_run_once_and_every_phase_once_and_survive_one_another(tmp_path: Path) -> None:
+    alone = sweep(tmp_path / "alone", *GRID)
+    assert worker.work(alone) == 0
+    crowd = sweep(tmp_path / "crowd", *GRID)
+    workers = [forking.Process(target=worker.work, args=(crowd,)) for _ in range(3)]
+    for process in workers:
+        process.start()
+    time.sleep(1.5)
+    os.kill(workers[0].pid or 0, signal.SIGKILL)
+    for process in workers:
+        process.join()
+    assert [process.exitcode for process in workers[1:]] == [0, 0]
+    for run in (path.parent.name for path in alone.glob("*/result.json")):
+        assert came_to(alone / run)[1:][0] == came_to(crowd / run)[1:][0]
+        same(alone / run, crowd / run)
+    assert len(list(crowd.glob("*/result.json"))) == len(GRID)
+    assert trained(crowd).keys() == {path.parent.name for path in (crowd / "store").glob("*/done.pt")}
+    assert all(len(set(seconds)) == 1 for seconds in trained(crowd).values())  # one clock: nothing was trained twice
+    assert sum(len(seconds) > 1 for seconds in trained(crowd).values()) == 2  # the dense networks of two seeds
+
+
+def test_a_finished_run_is_left_alone_and_a_larger_sweep_does_what_is_new(tmp_path: Path) -> None:
+    folder = sweep(tmp_path / "s", *GRID[:2])
+    worker.work(folder)
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.json")}
+    sweep(folder, *GRID[:3])
+    worker.work(folder)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(list(folder.glob("*/result.json"))) == 3
+
+
+def test_a_failed_run_stays_failed_and_does_not_stop_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = [{"schedule": "clr", "lr.initial": "1e30"}, {"schedule": "llr", "lr.initial": "0.1"}]
+    folder = sweep(tmp_path / "s", *grid)
+    assert worker.work(folder) == 1
+    assert "failed: schedule=clr,lr.initial=1e30: " in capsys.readouterr().err
+    bad, good = (folder / ",".join(f"{k}={v}" for k, v in values.items()) for values in grid)
+    assert (good / "result.json").exists()
+    assert json.loads((bad / "failed.json").read_text())["kind"] == "TrainingError"
+    assert worker.work(folder) == 0  # nothing is left to do
+    (bad / "failed.json").unlink()  # as sweep.retry=failed does
+    assert worker.work(folder) == 1
+
+
+def test_an_interrupted_run_has_not_failed(tmp_path: Path) -> None:
+    for kind in worker.INTERRUPTED:
+        (tmp_path / "failed.json").write_text(json.dumps({"kind": kind, "error": "x"}))
+        assert worker.pending(tmp_path)
+    (tmp_path / "failed.json").write_text(json.dumps({"kind": "RuntimeError", "error": "x"}))
+    assert not worker.pending(tmp_path)
+
+
+def test_roots_are_the_first_phases_and_each_once(tmp_path: Path) -> None:
+    folder = sweep(tmp_path / "s", *GRID)
+    assert worker.work(folder, roots=True) == 0
+    assert not list(folder.glob("*/result.json"))
+    assert len(list((folder / "store").glob("*/done.pt"))) == 2
+    worker.work(folder)
+    assert len(list(folder.glob("*/result.json"))) == len(GRID)
+
+
+def test_a_folder_without_a_sweep_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert worker.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'sweep.json'}: absent; give the folder of a sweep\n"
