@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from bimp_exp import config
@@ -15,6 +17,8 @@ from bimp_exp.errors import ConfigError
 from bimp_exp.lr import Original, Schedule
 from bimp_exp.schedule.base import PruneReport, Retraining
 from bimp_exp.schedule.ft import FT
+
+CONFIG = Path(__file__).resolve().parents[1] / "conf" / "config.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,9 @@ def make(
     if prunes == "between phases":
         phases = budget.phases(sparsity)
         if len(phases) == 1:
-            raise ConfigError("method=imp prunes between phases: budget must be one of bimp, imp, renda")
+            raise ConfigError(
+                "budget=dense has one phase, but the method prunes between phases: budget must be one of bimp, imp, renda"
+            )
     else:
         phases = [Phase(cycle=0, epochs=budget.total(sparsity))]
     if prunes == "while training":
@@ -130,6 +136,7 @@ def from_config(cfg: Mapping[str, Any]) -> Plan:
     from hydra.utils import instantiate
 
     config.check(cfg)
+    _refuse_what_has_no_effect(cfg)
     names = ("dataset", "optim", "lr", "budget", "schedule", "tracking", "runtime")
     parts = {name: instantiate(cfg[name]) for name in names}
     parts["dataset"].check()
@@ -143,6 +150,39 @@ def from_config(cfg: Mapping[str, Any]) -> Plan:
         sparsity=cfg["sparsity"],
         loads_dense=cfg["dense_checkpoint"] is not None,
     )
+
+
+def _refuse_what_has_no_effect(cfg: Mapping[str, Any]) -> None:
+    """ConfigError where selector or schedule is not the default and the method uses none: a table would say it did."""
+    target = cfg["method"]["_target_"]
+    prunes, selects = config.constant(target, "prunes"), config.constant(target, "selects")
+    unused = {}
+    if prunes != "between phases":
+        unused["schedule"] = "prunes while it trains, and FT is its fine-tuning"
+    if not selects:
+        unused["selector"] = "selects by thresholds of its own"
+    for group, why in unused.items():
+        chosen, default = _option(cfg, group), _defaults()[group]
+        if chosen != default:
+            raise ConfigError(
+                f"method={_option(cfg, 'method')} {'prunes nothing' if prunes == 'never' else why}: "
+                f"{group}={chosen} has no effect, leave it at {default}"
+            )
+
+
+def _option(cfg: Mapping[str, Any], group: str) -> str:
+    """The name of the option of ``conf/GROUP/`` that was chosen: that of the module it configures."""
+    module: str = cfg[group]["_target_"].split(".")[-2]
+    return module.removesuffix("_")
+
+
+@cache
+def _defaults() -> dict[str, str]:
+    """Group -> option where the command line names none."""
+    from omegaconf import OmegaConf
+
+    entries = [entry for entry in OmegaConf.load(CONFIG).defaults if entry != "_self_"]
+    return {str(group): str(option) for entry in entries for group, option in entry.items()}
 
 
 def line(plan: Plan) -> str:

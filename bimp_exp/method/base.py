@@ -53,6 +53,9 @@ class Method:
     prunes: ClassVar[Prunes] = "never"
     """When: IMP between its phases; the pruning-stable methods while they train, in one phase with the whole budget."""
 
+    selects: ClassVar[bool] = True
+    """Whether the run's selector says which weights go; False where nothing goes or thresholds of the method's own decide."""
+
     has_target: ClassVar[bool] = True
     """Whether the run's ``sparsity`` is reached; False where other parameters decide."""
 

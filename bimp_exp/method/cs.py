@@ -45,6 +45,7 @@ class CS(Method):
     """
 
     prunes: ClassVar[Prunes] = "while training"
+    selects: ClassVar[bool] = False
     has_target: ClassVar[bool] = False
 
     initial: float

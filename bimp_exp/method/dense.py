@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bimp_exp.method.base import Method
 
@@ -10,3 +11,5 @@ from bimp_exp.method.base import Method
 @dataclass(kw_only=True)
 class Dense(Method):
     """Every hook as in the base class."""
+
+    selects: ClassVar[bool] = False

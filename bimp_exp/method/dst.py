@@ -55,6 +55,7 @@ class DST(Method):
     """``strength`` of the penalty decides the sparsity. Weight decay acts once, on w and on t, as the authors have it."""
 
     prunes: ClassVar[Prunes] = "while training"
+    selects: ClassVar[bool] = False
     has_target: ClassVar[bool] = False
 
     strength: NonNegative

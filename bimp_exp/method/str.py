@@ -32,6 +32,7 @@ class STR(Method):
     """``initial``: s at the start; very negative starts dense, 0 already removes all |w| below 1/2."""
 
     prunes: ClassVar[Prunes] = "while training"
+    selects: ClassVar[bool] = False
     has_target: ClassVar[bool] = False
 
     initial: float

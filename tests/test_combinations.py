@@ -1,0 +1,216 @@
+"""Every method with every selector and every schedule of conf/: a toy run where the three fit, one line where they do not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import instantiate
+from rich.console import Console
+from torch import Tensor, nn
+
+from bimp_exp import cli, config, execution, grid, plan
+from bimp_exp.dataset.data import Data
+from bimp_exp.errors import ConfigError
+from bimp_exp.experiment import Experiment
+from bimp_exp.progress import Display
+from bimp_exp.record import Record
+from bimp_exp.schedule.ft import FT
+from bimp_exp.selector.global_ import Global
+from bimp_exp.tracking import Nothing
+from tests import toys
+from tests.conftest import ROOT
+
+METHODS, SELECTORS, SCHEDULES = (
+    sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml")) for group in ("method", "selector", "schedule")
+)
+DENSE_STEPS = 4  # as few as a method with an interval of two epochs prunes in
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hydra() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        yield
+    GlobalHydra.instance().clear()
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+    parts.cache_clear()
+
+
+@cache
+def parts(group: str, option: str) -> Mapping[str, Any]:
+    """The resolved configuration with one option chosen; composing costs more than a toy run."""
+    chosen = [f"{group}={option}", "budget.dense_epochs=4", "budget.epochs=6", "budget.cycles=1", "runtime.threads=1"]
+    return cli.resolve(grid.without_hydra(compose("config", overrides=chosen, return_hydra_config=True)))[0]
+
+
+def configured(method: str, selector: str, schedule: str) -> dict[str, Any]:
+    """The configuration of a triple, put together of parts."""
+    triple = {"method": method, "selector": selector, "schedule": schedule}
+    return {**parts("method", "imp"), **{group: parts(group, option)[group] for group, option in triple.items()}}
+
+
+def fit_together(method: str, selector: str, schedule: str) -> bool:
+    """What the method says that it uses; of the others only the default is legal."""
+    target = parts("method", method)["method"]["_target_"]
+    rescheduled = config.constant(target, "prunes") == "between phases"
+    return (rescheduled or schedule == "allr") and (config.constant(target, "selects") or selector == "global")
+
+
+TRIPLES = list(product(METHODS, SELECTORS, SCHEDULES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """Eight images in one batch, 2 x 2 pixels, two classes; an epoch is a step."""
+
+    num_fit_images: int = 8
+    image_shape: tuple[int, int, int] = (1, 2, 2)
+    num_classes: int = 2
+
+    def check_files(self) -> None: ...
+
+    def load(self, device: torch.device, **how: Any) -> Data:
+        return toys.data(8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nowhere(Record):
+    """Keeps the result and writes no file."""
+
+    folder: Path = ROOT / "nowhere"
+    tracking: Any = field(default_factory=Nothing)
+
+    def point(self, step: int, phase: str, **values: float | None) -> None: ...
+
+    def save(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in weights.items()}
+
+    def finish(self, result: dict[str, Any]) -> None: ...
+
+
+def network(image_shape: Any = None, num_classes: int = 2) -> nn.Module:
+    """A convolution with batch-norm and two linear layers: 24 + 48 + 16 prunable weights."""
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 2, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(6, 8), nn.Linear(8, 2)
+    )
+
+
+def experiment(method: str, selector: str, schedule: str = "allr", **changes: Any) -> Experiment:
+    """The experiment of a triple on the toy data, not yet checked."""
+    cfg = configured(method, selector, schedule)
+    groups = ("optim", "lr", "method", "selector", "schedule", "budget", "runtime", "conventions")
+    made = {group: instantiate(cfg[group], _convert_="all") for group in groups}
+    budget = dataclasses.replace(made["budget"], finetune_epochs=2)
+    return Experiment(
+        **{**made, "budget": budget, "dataset": Pixels(), "model": network, "tracking": Nothing(), "sparsity": 0.5,
+           "seed": 0, "dense_checkpoint": None} | changes
+    )  # fmt: skip
+
+
+def run(made: Experiment) -> dict[str, Any]:
+    made.check()
+    return execution.run(made, Nowhere(), Display(QUIET, made.plan(), "toy"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_fits_together_trains_prunes_and_retrains(method: str) -> None:
+    """Two or four steps a phase. The goal is hit exactly where the selector has one threshold for all layers."""
+    fitting = [triple for triple in TRIPLES if triple[0] == method and fit_together(*triple)]
+    assert fitting
+    for triple in fitting:
+        made = experiment(*triple)
+        result = run(made)
+        assert [phase["num_steps"] for phase in result["phases"]] == [p.num_steps for p in made.plan().phases], triple
+        assert result["ledger"]["num_steps"] == (6 if made.method.prunes != "while training" else 8), triple
+        assert all(rate >= 0 for rate in result["learning_rates"]["rate"]), triple
+        if made.method.selects and made.selector.rounding == 0:
+            assert result["final"]["sparsity"] == 44 / 88, triple
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_has_no_effect_is_refused_in_one_line_that_names_it(method: str) -> None:
+    """Else a table would say that STR was run with ERK."""
+    for triple in (triple for triple in TRIPLES if triple[0] == method):
+        if fit_together(*triple):
+            assert plan.from_config(configured(*triple)).num_steps > 0
+            continue
+        with pytest.raises(ConfigError) as refused:
+            plan.from_config(configured(*triple))
+        message = str(refused.value)
+        assert message.startswith(f"method={method} "), triple
+        assert "\n" not in message
+        (named,) = [
+            g for g, option in (("selector", triple[1]), ("schedule", triple[2])) if f"{g}={option} " in message
+        ]
+        assert message.endswith(f"has no effect, leave it at {'global' if named == 'selector' else 'allr'}")
+
+
+def test_the_defaults_that_are_let_through_are_those_of_the_top_configuration() -> None:
+    assert plan._defaults()["selector"] == "global"
+    assert plan._defaults()["schedule"] == "allr"
+    assert plan._option(parts("selector", "global"), "selector") == "global"  # its module is global_.py
+
+
+def test_a_budget_that_brings_a_schedule_is_named_by_it() -> None:
+    overrides = ["method=gmp", "budget=renda"]
+    cfg = cli.resolve(grid.without_hydra(compose("config", overrides=overrides, return_hydra_config=True)))[0]
+    with pytest.raises(ConfigError, match=r"^method=gmp .* schedule=lrw has no effect, leave it at allr$"):
+        plan.from_config(cfg)
+    overrides.append("schedule=allr")
+    cfg = cli.resolve(grid.without_hydra(compose("config", overrides=overrides, return_hydra_config=True)))[0]
+    assert plan.from_config(cfg).epochs == 12 * 30  # the budget of eleven cycles is there for rivals, too
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_asks_the_selector_exactly_if_it_says_so(method: str) -> None:
+    asked: list[int] = []
+
+    class Counting(Global):
+        def __call__(self, *arguments: Any) -> Any:
+            asked.append(1)
+            return super().__call__(*arguments)
+
+    made = dataclasses.replace(experiment(method, "global"), selector=Counting())
+    run(made)
+    assert bool(asked) == made.method.selects
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_follows_the_schedule_exactly_if_it_prunes_between_phases(method: str) -> None:
+    made = experiment(method, "global", "constant")
+    (*_, last) = run(made)["phases"]
+    wanted = {"between phases": 0.05, "while training": made.plan().original.floor, "never": made.plan().original.peak}
+    assert last["learning_rate"]["peak"] == pytest.approx(wanted[made.method.prunes])
+    assert isinstance(made.plan().retraining, FT) == (made.method.prunes == "while training")
+
+
+def example(image_shape: Any = None, num_classes: int = 10) -> nn.Module:
+    """The specification's example of infeasible targets: 432, 4608 and 320 weights."""
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.Conv2d(16, 32, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_impossible_target_is_refused_before_training(method: str) -> None:
+    """5360 weights: at 91 % uniform_plus would take more than the middle layer has and the last one may lose."""
+    for selector in SELECTORS:
+        made = experiment(method, selector, model=example, dataset=Pixels(image_shape=(3, 8, 8), num_classes=10))
+        if made.method.prunes == "never" or not made.method.selects:
+            continue
+        impossible = 0.91 if selector == "uniform_plus" else 0.99999
+        with pytest.raises(ConfigError, match=r"^sparsity: .* choose "):
+            dataclasses.replace(made, sparsity=impossible).check()
+        dataclasses.replace(made, sparsity=0.9).check()
