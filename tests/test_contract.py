@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from rich.console import Console
 
-from bimp_exp import cli, config, grid, plan, prune
+from bimp_exp import cli, config, execution, grid, plan, prune
 from bimp_exp.method.base import Setting
+from bimp_exp.progress import Display
+from bimp_exp.record import Record
+from bimp_exp.report import run_plots
 from bimp_exp.selector.global_ import Global
 from tests import toys
 from tests.conftest import ROOT
@@ -23,14 +28,17 @@ from tests.conftest import ROOT
 CONF = ROOT / "conf"
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
-BUDGETS = [path.stem for path in sorted((CONF / "budget").glob("*.yaml"))]
+METHODS = [option for group, option in OPTIONS if group == "method"]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _hydra() -> Iterator[None]:
+    threads = torch.get_num_threads()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         yield
     GlobalHydra.instance().clear()
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
 
 
 def composed(*overrides: str) -> dict[str, Any]:
@@ -99,7 +107,43 @@ def test_every_model_trains_two_steps(model: str) -> None:
     assert all(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("method", [option for group, option in OPTIONS if group == "method"])
+SMALL = [
+    "dataset.subset=100", "model.depth=8", "optim.batch_size=30", "runtime.threads=1", "tracking=none",
+    "budget.epochs=5", "budget.dense_epochs=4", "budget.cycles=1", "budget.finetune_epochs=1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_reaches_its_goal_and_leaves_a_plain_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, precision: str
+) -> None:
+    monkeypatch.setattr(run_plots, "save_plots", lambda folder, result: None)  # slow, and tested elsewhere
+    made = instantiate(composed(*SMALL, f"method={method}", f"runtime.precision={precision}"), _convert_="all")
+    made.check()
+    result = execution.run(
+        made, Record(folder=tmp_path, tracking=made.tracking), Display(Console(quiet=True), made.plan(), "test")
+    )
+    state, fresh = torch.load(tmp_path / "model.pt", weights_only=True), made.network()
+    plain, prunable = fresh.state_dict(), prune.prunable(fresh)
+    assert {n: (w.shape, w.dtype) for n, w in state.items()} == {n: (w.shape, w.dtype) for n, w in plain.items()}
+    assert all(w.isfinite().all() for w in state.values())
+    json.dumps(result, allow_nan=False)  # every number of it is finite
+    num_weights = sum(w.numel() for w in prunable.values())
+    num_zeros = sum(int((state[name] == 0).sum()) for name in prunable)
+    assert result["final"]["sparsity"] == num_zeros / num_weights
+    attested = {"saved_network_is_the_evaluated_one"}
+    if made.method.prunes == "never":
+        assert num_zeros == 0
+    else:
+        attested |= {"pruned_weights_are_zero", "masks_only_shrink", "others_untouched"}
+    if made.method.prunes != "never" and made.method.has_target:
+        assert num_zeros == round(0.9 * num_weights)
+        attested |= {"exact_count"}
+    assert result["attested"].keys() == attested
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_the_hooks_of_every_method_are_idempotent_in_a_step(method: str) -> None:
     made = instantiate(composed(f"method={method}", "budget=dense" if method == "dense" else "budget=bimp")["method"])
     model = toys.linear(side=3)
