@@ -3,62 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cache
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.utils import instantiate
-from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 
-from bimp_exp import cli, config, execution, grid, plan
-from bimp_exp.dataset.data import Data
+from bimp_exp import config, plan
 from bimp_exp.errors import ConfigError
-from bimp_exp.experiment import Experiment
-from bimp_exp.progress import Display
-from bimp_exp.record import Record
 from bimp_exp.schedule.ft import FT
 from bimp_exp.selector.global_ import Global
-from bimp_exp.tracking import Nothing
-from tests import toys
 from tests.conftest import ROOT
+from tests.toy_runs import Pixels, composed, configured, experiment, parts, run
 
 METHODS, SELECTORS, SCHEDULES = (
     sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml")) for group in ("method", "selector", "schedule")
 )
-DENSE_STEPS = 4  # as few as a method with an interval of two epochs prunes in
-QUIET = Console(quiet=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _hydra() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        yield
-    GlobalHydra.instance().clear()
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
-    parts.cache_clear()
-
-
-@cache
-def parts(group: str, option: str) -> Mapping[str, Any]:
-    """The resolved configuration with one option chosen; composing costs more than a toy run."""
-    chosen = [f"{group}={option}", "budget.dense_epochs=4", "budget.epochs=6", "budget.cycles=1", "runtime.threads=1"]
-    return cli.resolve(grid.without_hydra(compose("config", overrides=chosen, return_hydra_config=True)))[0]
-
-
-def configured(method: str, selector: str, schedule: str) -> dict[str, Any]:
-    """The configuration of a triple, put together of parts."""
-    triple = {"method": method, "selector": selector, "schedule": schedule}
-    return {**parts("method", "imp"), **{group: parts(group, option)[group] for group, option in triple.items()}}
 
 
 def fit_together(method: str, selector: str, schedule: str) -> bool:
@@ -69,59 +29,6 @@ def fit_together(method: str, selector: str, schedule: str) -> bool:
 
 
 TRIPLES = list(product(METHODS, SELECTORS, SCHEDULES))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pixels:
-    """Eight images in one batch, 2 x 2 pixels, two classes; an epoch is a step."""
-
-    num_fit_images: int = 8
-    image_shape: tuple[int, int, int] = (1, 2, 2)
-    num_classes: int = 2
-
-    def check_files(self) -> None: ...
-
-    def load(self, device: torch.device, **how: Any) -> Data:
-        return toys.data(8)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Nowhere(Record):
-    """Keeps the result and writes no file."""
-
-    folder: Path = ROOT / "nowhere"
-    tracking: Any = field(default_factory=Nothing)
-
-    def point(self, step: int, phase: str, **values: float | None) -> None: ...
-
-    def save(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: value.clone() for name, value in weights.items()}
-
-    def finish(self, result: dict[str, Any]) -> None: ...
-
-
-def network(image_shape: Any = None, num_classes: int = 2) -> nn.Module:
-    """A convolution with batch-norm and two linear layers: 24 + 48 + 16 prunable weights."""
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 2, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(6, 8), nn.Linear(8, 2)
-    )
-
-
-def experiment(method: str, selector: str, schedule: str = "allr", **changes: Any) -> Experiment:
-    """The experiment of a triple on the toy data, not yet checked."""
-    cfg = configured(method, selector, schedule)
-    groups = ("optim", "lr", "method", "selector", "schedule", "budget", "runtime", "conventions")
-    made = {group: instantiate(cfg[group], _convert_="all") for group in groups}
-    budget = dataclasses.replace(made["budget"], finetune_epochs=2)
-    return Experiment(
-        **{**made, "budget": budget, "dataset": Pixels(), "model": network, "tracking": Nothing(), "sparsity": 0.5,
-           "seed": 0, "dense_checkpoint": None} | changes
-    )  # fmt: skip
-
-
-def run(made: Experiment) -> dict[str, Any]:
-    made.check()
-    return execution.run(made, Nowhere(), Display(QUIET, made.plan(), "toy"))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -164,13 +71,10 @@ def test_the_defaults_that_are_let_through_are_those_of_the_top_configuration() 
 
 
 def test_a_budget_that_brings_a_schedule_is_named_by_it() -> None:
-    overrides = ["method=gmp", "budget=renda"]
-    cfg = cli.resolve(grid.without_hydra(compose("config", overrides=overrides, return_hydra_config=True)))[0]
     with pytest.raises(ConfigError, match=r"^method=gmp .* schedule=lrw has no effect, leave it at allr$"):
-        plan.from_config(cfg)
-    overrides.append("schedule=allr")
-    cfg = cli.resolve(grid.without_hydra(compose("config", overrides=overrides, return_hydra_config=True)))[0]
-    assert plan.from_config(cfg).epochs == 12 * 30  # the budget of eleven cycles is there for rivals, too
+        plan.from_config(composed("method=gmp", "budget=renda"))
+    told = composed("method=gmp", "budget=renda", "schedule=allr")
+    assert plan.from_config(told).epochs == 12 * 30  # the budget of eleven cycles is there for rivals, too
 
 
 @pytest.mark.parametrize("method", METHODS)

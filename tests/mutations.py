@@ -1,0 +1,197 @@
+"""Bugs of this field, each as an exact edit of one file, and the tests that are to notice it (``tests/mutate.py`` plants them)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+METHODS = ("tests/test_methods.py",)
+TRAINING = ("tests/test_training.py",)
+SCHEDULES = ("tests/test_schedules.py",)
+SELECTORS = ("tests/test_selector.py",)
+EXPERIMENT = "tests/test_experiment.py::"
+TOYS = ("tests/test_execution.py",)
+COMBINATIONS = ("tests/test_combinations.py",)
+
+
+class Mutation(NamedTuple):
+    """``old``, which ``file`` has exactly once, becomes ``new``; ``tests`` are the files, or tests, that should fail then."""
+
+    name: str
+    bug: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+MUTATIONS = [
+    # Masks
+    Mutation("mask-forgotten", "the mask is not applied after the optimiser's step", "bimp_exp/training.py",
+             "torch._foreach_mul_(weights, keep)", "pass", TRAINING),
+    Mutation("mask-before-step", "gradients are masked before the step, momentum revives weights", "bimp_exp/training.py",
+             """            optimizer.step()
+            if keep:
+                with torch.no_grad():
+                    torch._foreach_mul_(weights, keep)
+""", """            if keep:
+                with torch.no_grad():
+                    torch._foreach_mul_([w.grad for w in weights], keep)
+            optimizer.step()
+""", TRAINING),
+    Mutation("mask-lost-retraining", "retraining does not get the masks", "bimp_exp/phase.py",
+             "masked=[(run.weights[weight], mask) for weight, mask in run.masks.items()]", "masked=[]",
+             (EXPERIMENT + "test_pruning_touches_prunable_weights_only_and_masks_nest",)),
+    Mutation("mask-lost-finetune", "the pattern of a rival's final prune is lost before its fine-tuning", "bimp_exp/prune.py",
+             "{name: weight.detach() != 0 for", "{name: weight.detach() == weight.detach() for", COMBINATIONS),
+    Mutation("mask-regrown", "what is pruned already competes again in the next cycle", "bimp_exp/selector/_allocation.py",
+             "score.masked_fill(~masks[name], GONE).flatten()", "score.flatten()", SELECTORS),
+    Mutation("momentum-reset", "the momentum starts anew in every cycle", "bimp_exp/execution.py",
+             "if planned.phase.cycle == 1:", "if planned.phase.cycle >= 1:",
+             (EXPERIMENT + "test_momentum_starts_anew_once_and_then_stays",)),
+    Mutation("momentum-carried", "the momentum of dense training goes on into the first cycle", "bimp_exp/execution.py",
+             "if planned.phase.cycle == 1:", "if planned.phase.cycle == -1:",
+             (EXPERIMENT + "test_momentum_starts_anew_once_and_then_stays",)),
+    # Counts
+    Mutation("count-truncated", "S N is truncated, not rounded", "bimp_exp/prune.py",
+             "round(phase.sparsity * num_weights)", "int(phase.sparsity * num_weights)", ("tests/test_budget.py",)),
+    Mutation("density-for-sparsity", "the share that stays is taken for the share that goes", "bimp_exp/prune.py",
+             "round(phase.sparsity * num_weights)", "round((1 - phase.sparsity) * num_weights)", ("tests/test_budget.py",)),
+    Mutation("density-reported", "density is reported as sparsity", "bimp_exp/metrics.py",
+             "_ratio(sum(c.num_zeros for c in counts)", "_ratio(sum(c.num_weights - c.num_zeros for c in counts)",
+             ("tests/test_metrics.py",)),
+    Mutation("fraction-linear", "each cycle removes S / J of what is left", "bimp_exp/budget.py",
+             "return 1 - math.pow(1 - sparsity, 1 / cycles)", "return sparsity / cycles", ("tests/test_budget.py",)),
+    Mutation("sparsity-linear", "the sparsities of the cycles lie on a line", "bimp_exp/budget.py",
+             "1 - math.pow(1 - sparsity, j / cycles)", "sparsity * j / cycles", ("tests/test_budget.py",)),
+    Mutation("budget-exceeded", "BIMP retrains T epochs on top of T_0", "bimp_exp/budget.py",
+             "left = self.epochs - self.dense_epochs", "left = self.epochs", ("tests/test_budget.py",)),
+    Mutation("batch-norm-pruned", "the weights of batch-norm are prunable", "bimp_exp/prune.py",
+             "nn.Conv3d, nn.Linear)", "nn.Conv3d, nn.Linear, nn.BatchNorm2d)", ("tests/test_metrics.py",)),
+    Mutation("biases-pruned", "biases are prunable", "bimp_exp/prune.py",
+             """            weights[f"{name}.weight" if name else "weight"] = weight
+""", """            weights[f"{name}.weight" if name else "weight"] = weight
+            if isinstance(getattr(module, "bias", None), nn.Parameter):
+                weights[f"{name}.bias"] = module.bias
+""", ("tests/test_metrics.py",)),
+    Mutation("speedup-overall", "the speed-up follows from the sparsity of the whole network", "bimp_exp/metrics.py",
+             "math.fsum(num * (c.num_weights - c.num_zeros) / c.num_weights for num, c in used)",
+             "dense * (1 - sparsity(by_name.values()))", ("tests/test_metrics.py",)),
+    # Selectors
+    Mutation("signed-magnitude", "weights are ranked by w, not |w|", "bimp_exp/selector/global_.py",
+             "w.detach().abs()", "w.detach()", SELECTORS),
+    Mutation("lamp-without-itself", "the sum of a LAMP score leaves the weight itself out", "bimp_exp/selector/lamp.py",
+             "(squares / from_large_end)", "(squares / (from_large_end - squares))", SELECTORS),
+    Mutation("erk-uncapped", "ERK does not stop at a density of 1", "bimp_exp/selector/erk.py",
+             "if keep[whole] <= left[whole]:", "if True:", SELECTORS),
+    Mutation("uniform-plus-last", "Uniform+ does not spare the last layer", "bimp_exp/selector/uniform_plus.py",
+             "last - round(self.last_keeps * layers[-1].num_weights)", "last", SELECTORS),
+    Mutation("filter-l1", "filters are ranked by L1", "bimp_exp/selector/filter_l2.py",
+             ".flatten(1), dim=1,", ".flatten(1), ord=1, dim=1,", SELECTORS),
+    # Learning rates
+    Mutation("warmup-late", "the warm-up is a step ahead", "bimp_exp/lr.py",
+             "math.cos(math.pi * i / num_warmup_steps)", "math.cos(math.pi * (i + 1) / num_warmup_steps)", SCHEDULES),
+    Mutation("warmup-linear", "the warm-up of retraining is linear", "bimp_exp/lr.py",
+             "peak * (1 - math.cos(math.pi * i / num_warmup_steps)) / 2", "peak * i / num_warmup_steps", SCHEDULES),
+    Mutation("linear-to-zero", "the last step of a linear schedule runs at rate 0", "bimp_exp/lr.py",
+             "peak * (1 - i / num_steps)", "peak * (1 - i / max(1, num_steps - 1))", SCHEDULES),
+    Mutation("lrw-first", "LRW replays the first rates", "bimp_exp/lr.py",
+             "first = original.num_steps - num_steps", "first = 0", SCHEDULES),
+    Mutation("slr-float", "the index of SLR is computed in floating point", "bimp_exp/lr.py",
+             "if index_in_floating_point else i * length // num_steps", "if num_steps else 0", SCHEDULES),
+    Mutation("clr-to-zero", "CLR falls to 0, not eta_T", "bimp_exp/schedule/clr.py",
+             "lr.cosine(original.peak, n, original.floor)", "lr.cosine(original.peak, n)", SCHEDULES),
+    Mutation("ft-peak", "FT runs at eta_1", "bimp_exp/schedule/ft.py", "original.floor", "original.peak", SCHEDULES),
+    Mutation("rate-per-epoch", "the rate changes from epoch to epoch only", "bimp_exp/training.py",
+             "rate, step_start = lr(done + i), ", "rate, step_start = lr(done), ", TRAINING),
+    Mutation("allr-min", "ALLR takes the smaller of d1 and d2", "bimp_exp/schedule/allr.py",
+             "max(report.d1(self.norm), report.d2)", "min(report.d1(self.norm), report.d2)", SCHEDULES),
+    Mutation("allr-unclipped", "d2 may exceed 1", "bimp_exp/schedule/base.py",
+             "return min(self.length_ratio, 1.0)", "return self.length_ratio", SCHEDULES),
+    Mutation("allr-budget", "d2 compares with T, not T_0", "bimp_exp/execution.py",
+             "/ self.plan.phases[0].phase.epochs", "/ self.plan.budget_epochs", TOYS),
+    Mutation("allr-total-sparsity", "s of d1 is the total sparsity, not this cycle's fraction", "bimp_exp/execution.py",
+             "fraction=phase.fraction,", "fraction=phase.sparsity,",
+             (EXPERIMENT + "test_d1_is_the_norm_of_what_was_removed",)),
+    Mutation("allr-norm-after", "||W|| is taken after pruning", "bimp_exp/execution.py",
+             "prune.norm(whole.values())", "prune.norm(self.weights.values())",
+             (EXPERIMENT + "test_d1_is_the_norm_of_what_was_removed",)),
+    Mutation("acc-allr-before", "AccALLR compares with the network before, not the dense one", "bimp_exp/execution.py",
+             'train_metric_dense=dense["train"]', 'train_metric_dense=before["train"]',
+             (EXPERIMENT + "test_acc_allr_is_driven_by_the_training_accuracy_of_the_dense_network",)),
+    # Data and evaluation
+    Mutation("evaluate-training", "evaluation in training mode", "bimp_exp/training.py",
+             "model.train(train_mode)", "model.train()", TRAINING),
+    Mutation("loss-over-batches", "the loss of an evaluation is a mean of batch means", "bimp_exp/training.py",
+             """        for images, labels in batches:
+            with runtime.autocast(device):
+                outputs = model(images)
+            loss += F.cross_entropy(outputs.float(), labels, reduction="sum")
+            num_correct += (outputs.argmax(1) == labels).sum()
+            num_images += len(labels)
+    for module, mode in modes:
+        module.training = mode
+    return Score(loss=loss.item() / num_images""", """        for num_batches, (images, labels) in enumerate(batches, start=1):
+            with runtime.autocast(device):
+                outputs = model(images)
+            loss += F.cross_entropy(outputs.float(), labels)
+            num_correct += (outputs.argmax(1) == labels).sum()
+            num_images += len(labels)
+    for module, mode in modes:
+        module.training = mode
+    return Score(loss=loss.item() / num_batches""", TRAINING),
+    Mutation("validation-augmented", "validation images are augmented", "bimp_exp/execution.py",
+             "augment_validation=experiment.conventions.augment_validation", "augment_validation=True", TOYS),
+    Mutation("validation-trained-on", "validation images are among those trained on", "bimp_exp/dataset/base.py",
+             "train=part(order[: self.num_fit_images])", "train=part(order)", ("tests/dataset/test_base.py",)),
+    Mutation("test-chooses", "the network is chosen by its test accuracy", "bimp_exp/execution.py",
+             'if scores["validation"] > best:', 'if scores["test"] > max((c["test"] for c in self.candidates[:-1]), default=-1):',
+             (EXPERIMENT + "test_the_better_network_by_validation_is_the_run_s",)),
+    Mutation("test-reported", "the better test accuracy is reported", "bimp_exp/execution.py",
+             'key=lambda c: float(c["validation"])', 'key=lambda c: float(c["test"])',
+             (EXPERIMENT + "test_the_better_network_by_validation_is_the_run_s",)),
+    Mutation("test-every-epoch", "the test images are looked at after every epoch", "bimp_exp/phase.py",
+             'validation = run.measure.evaluate("validation")', 'validation = run.measure.evaluate("test")',
+             (EXPERIMENT + "test_the_test_images_are_used_around_pruning_and_at_the_end_of_a_phase_only",)),
+    Mutation("recalibrated", "batch-norm is re-estimated before measuring, whatever the conventions", "bimp_exp/execution.py",
+             "recalibrate=c.recalibrate_batch_norm", "recalibrate=True",
+             (EXPERIMENT + "test_the_conventions_of_the_paper_change_what_they_say",)),
+    Mutation("order-repeats", "the same data order in every epoch", "bimp_exp/dataset/data.py",
+             'derive(seed, "data", epoch)', 'derive(seed, "data")', TRAINING),
+    Mutation("order-of-phases", "the same data order in every phase", "bimp_exp/phase.py",
+             "seed=derive(x.seed, name)", "seed=x.seed", TOYS),
+    Mutation("seeds-shared", "initial weights and data order come from one stream", "bimp_exp/seeds.py",
+             "(seed, *name)", "(seed, *name[1:])", TOYS),
+    Mutation("last-batch-dropped", "the last, smaller batch of an epoch is dropped", "bimp_exp/dataset/data.py",
+             "return -(-len(self.split) // self.batch_size)", "return len(self.split) // self.batch_size", TRAINING),
+    # Optimiser and methods
+    Mutation("nesterov-always", "Nesterov without weight decay", "bimp_exp/optim.py",
+             "nesterov=self.weight_decay > 0 and self.momentum > 0", "nesterov=self.momentum > 0", TRAINING),
+    Mutation("cs-s-decays", "weight decay acts on the s of CS", "bimp_exp/method/cs.py",
+             "return [] if self.double_weight_decay else [gate.s for gate in self.gates.values()]", "return []", METHODS),
+    Mutation("cs-s-decays-in-runs", "a run forgets what weight decay is to leave alone", "bimp_exp/execution.py",
+             "x.optim.build(self.model.parameters(), x.method.undecayed())", "x.optim.build(self.model.parameters())", TOYS),
+    Mutation("str-s-undecayed", "weight decay leaves the s of STR alone, so that nothing drives it", "bimp_exp/method/str.py",
+             "    def detach(self)", """    def undecayed(self) -> list[nn.Parameter]:
+        return [layer.s for layer in self.layers.values()]
+
+    def detach(self)""", METHODS),
+    Mutation("str-hard", "STR thresholds hard, not soft", "bimp_exp/method/str.py",
+             "weight.sign() * (weight.abs() - self.s.sigmoid()).relu()", "weight * (weight.abs() > self.s.sigmoid())", METHODS),
+    Mutation("cs-beta-late", "beta of CS is a step behind", "bimp_exp/method/cs.py",
+             "(step + 1) / self.setting.num_steps", "step / self.setting.num_steps", METHODS),
+    Mutation("dst-sign", "the gradient of DST's step has the wrong sign", "bimp_exp/method/dst.py",
+             "return gradients[0] * slope", "return -gradients[0] * slope", METHODS),
+    Mutation("gmp-quadratic", "GMP follows a square, not a cube", "bimp_exp/method/_gradual.py",
+             "min(k, count) / count) ** 3)", "min(k, count) / count) ** 2)", METHODS),
+    Mutation("gmp-momentum", "GMP leaves the momentum of pruned weights", "bimp_exp/method/gmp.py",
+             "momentum.mul_(self.masked[name].mask)", "pass", METHODS),
+    Mutation("dpf-masked-gradient", "the gradient of DPF is masked", "bimp_exp/method/_parametrize.py",
+             "_Straight.apply(weight, self.mask)", "weight * self.mask", METHODS),
+    Mutation("dnw-stale", "the mask of DNW is a step old", "bimp_exp/method/dnw.py",
+             "        self.choose()\n\n    def choose", "        if step % 2:\n            self.choose()\n\n    def choose",
+             METHODS),
+    Mutation("gsm-magnitude", "GSM ranks by |w|, not |w g|", "bimp_exp/method/gsm.py",
+             "else parameter * parameter.grad", "else parameter.detach()", METHODS),
+    Mutation("lc-decays-large", "LC decays the large weights", "bimp_exp/method/lc.py",
+             "parameter.detach() * mask", "parameter.detach() * ~mask", METHODS),
+]  # fmt: skip

@@ -1,0 +1,109 @@
+"""Whole runs on eight images of four pixels, in a few milliseconds and without a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from rich.console import Console
+from torch import Tensor, nn
+
+from bimp_exp import cli, execution, grid
+from bimp_exp.dataset.data import Data
+from bimp_exp.experiment import Experiment
+from bimp_exp.progress import Display
+from bimp_exp.record import Record
+from bimp_exp.tracking import Nothing
+from tests import toys
+from tests.conftest import ROOT
+
+FEW = [
+    "budget.dense_epochs=4", "budget.epochs=6", "budget.cycles=1", "budget.finetune_epochs=2", "optim.batch_size=8",
+    "runtime.threads=1",
+]  # fmt: skip
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    """The resolved configuration of a command line."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return cli.resolve(grid.without_hydra(compose("config", overrides=list(overrides), return_hydra_config=True)))[
+            0
+        ]
+
+
+@cache
+def parts(group: str, option: str) -> Mapping[str, Any]:
+    """The configuration with one option chosen; composing costs more than a toy run."""
+    return composed(f"{group}={option}", *FEW)
+
+
+def configured(method: str, selector: str, schedule: str) -> dict[str, Any]:
+    """The configuration of a triple, put together of parts."""
+    triple = {"method": method, "selector": selector, "schedule": schedule}
+    return {**parts("method", "imp"), **{group: parts(group, option)[group] for group, option in triple.items()}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """A step an epoch; ``loaded`` keeps what was asked for."""
+
+    num_fit_images: int = 8
+    image_shape: tuple[int, int, int] = (1, 2, 2)
+    num_classes: int = 2
+    loaded: dict[str, Any] = field(default_factory=dict)
+
+    def check_files(self) -> None: ...
+
+    def load(self, device: torch.device, **how: Any) -> Data:
+        self.loaded.update(how)
+        return toys.data(self.num_fit_images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nowhere(Record):
+    """A record that writes nothing."""
+
+    folder: Path = ROOT / "nowhere"
+    tracking: Any = field(default_factory=Nothing)
+
+    def point(self, step: int, phase: str, **values: float | None) -> None: ...
+
+    def save(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in weights.items()}
+
+    def finish(self, result: dict[str, Any]) -> None: ...
+
+
+def network(image_shape: Any, num_classes: int) -> nn.Module:
+    """A convolution with batch-norm and two linear layers: 24 + 48 + 16 prunable weights."""
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 2, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(6, 8), nn.Linear(8, 2)
+    )
+
+
+def experiment(method: str, selector: str = "global", schedule: str = "allr", **changes: Any) -> Experiment:
+    """The experiment of a triple: four steps, then one cycle of two; a rival has all six, and two of fine-tuning."""
+    kept = {"dataset": Pixels(), "model": network, "tracking": Nothing(), "sparsity": 0.5} | changes
+    made = {
+        name: instantiate(value, _convert_="all") if isinstance(value, dict) else value
+        for name, value in configured(method, selector, schedule).items()
+        if name != "_target_" and name not in kept
+    }
+    return Experiment(**made, **kept)
+
+
+def run(made: Experiment) -> dict[str, Any]:
+    """The result of a run; what it set for this process is as before afterwards."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    try:
+        made.check()
+        return execution.run(made, Nowhere(), Display(Console(quiet=True), made.plan(), "toy"))
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
