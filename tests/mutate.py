@@ -34,6 +34,7 @@ Each row is a bug that was planted in a copy of this repository, and the first t
 |---|---|---|---|---|
 """
 MISSED = "**MISSED**"
+LIMIT = 1800  # seconds; more than all tests take
 HERE = "tests/test_mutations.py"  # which fails wherever a bug is planted
 
 
@@ -50,7 +51,7 @@ def failing(root: Path, tests: Sequence[str]) -> str | None:
     """The first of ``tests`` that fails in the repository ``root``; RuntimeError where they cannot be run at all."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider", *tests]
     environment = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=LIMIT)
     if done.returncode == 0:
         return None
     found = re.search(r"^FAILED (\S+)", done.stdout, re.MULTILINE)

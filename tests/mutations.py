@@ -9,6 +9,8 @@ TRAINING = ("tests/test_training.py",)
 SCHEDULES = ("tests/test_schedules.py",)
 SELECTORS = ("tests/test_selector.py",)
 EXPERIMENT = "tests/test_experiment.py::"
+RESUME = ("tests/test_resume.py::test_killed_at_any_instant_every_method_ends_with_the_same_bits",)
+KEYS = ("tests/test_numerics.py",)
 TOYS = ("tests/test_execution.py",)
 COMBINATIONS = ("tests/test_combinations.py",)
 
@@ -46,10 +48,10 @@ MUTATIONS = [
     Mutation("mask-regrown", "what is pruned already competes again in the next cycle", "bimp_exp/selector/_allocation.py",
              "score.masked_fill(~masks[name], GONE).flatten()", "score.flatten()", SELECTORS),
     Mutation("momentum-reset", "the momentum starts anew in every cycle", "bimp_exp/execution.py",
-             "if planned.phase.cycle == 1:", "if planned.phase.cycle >= 1:",
+             "if phase.cycle == 1:", "if phase.cycle >= 1:",
              (EXPERIMENT + "test_momentum_starts_anew_once_and_then_stays",)),
     Mutation("momentum-carried", "the momentum of dense training goes on into the first cycle", "bimp_exp/execution.py",
-             "if planned.phase.cycle == 1:", "if planned.phase.cycle == -1:",
+             "if phase.cycle == 1:", "if phase.cycle == -1:",
              (EXPERIMENT + "test_momentum_starts_anew_once_and_then_stays",)),
     # Counts
     Mutation("count-truncated", "S N is truncated, not rounded", "bimp_exp/prune.py",
@@ -106,7 +108,7 @@ MUTATIONS = [
              "lr.cosine(original.peak, n, original.floor)", "lr.cosine(original.peak, n)", SCHEDULES),
     Mutation("ft-peak", "FT runs at eta_1", "bimp_exp/schedule/ft.py", "original.floor", "original.peak", SCHEDULES),
     Mutation("rate-per-epoch", "the rate changes from epoch to epoch only", "bimp_exp/training.py",
-             "rate, step_start = lr(done + i), ", "rate, step_start = lr(done), ", TRAINING),
+             "rate, step_start = lr(at.done), ", "rate, step_start = lr(before), ", TRAINING),
     Mutation("allr-min", "ALLR takes the smaller of d1 and d2", "bimp_exp/schedule/allr.py",
              "max(report.d1(self.norm), report.d2)", "min(report.d1(self.norm), report.d2)", SCHEDULES),
     Mutation("allr-unclipped", "d2 may exceed 1", "bimp_exp/schedule/base.py",
@@ -144,7 +146,7 @@ MUTATIONS = [
         module.training = mode
     return Score(loss=loss.item() / num_batches""", TRAINING),
     Mutation("validation-augmented", "validation images are augmented", "bimp_exp/execution.py",
-             "augment_validation=experiment.conventions.augment_validation", "augment_validation=True", TOYS),
+             "augment_validation=x.conventions.augment_validation", "augment_validation=True", TOYS),
     Mutation("validation-trained-on", "validation images are among those trained on", "bimp_exp/dataset/base.py",
              "train=part(order[: self.num_fit_images])", "train=part(order)", ("tests/dataset/test_base.py",)),
     Mutation("test-chooses", "the network is chosen by its test accuracy", "bimp_exp/execution.py",
@@ -170,8 +172,32 @@ MUTATIONS = [
              'derive(seed, "noise", number)', 'derive(seed, "noise")', TRAINING),
     Mutation("seeds-shared", "initial weights and data order come from one stream", "bimp_exp/seeds.py",
              "(seed, *name)", "(seed, *name[1:])", TOYS),
-    Mutation("last-batch-dropped", "the last, smaller batch of an epoch is dropped", "bimp_exp/dataset/data.py",
-             "return -(-len(self.split) // self.batch_size)", "return len(self.split) // self.batch_size", TRAINING),
+    Mutation("last-batch-dropped", "the last, smaller batch of an epoch is dropped", "bimp_exp/training.py",
+             """    steps_per_epoch = -(-len(data.train) // batch_size)
+    while at.done < lr.num_steps:
+        number, inside = divmod(at.done, steps_per_epoch)
+        before = number * steps_per_epoch
+        order = data.epoch(seed=seed, epoch=number, batch_size=batch_size)
+        num_steps = min(len(order), lr.num_steps - before)
+""", """    steps_per_epoch = len(data.train) // batch_size
+    while at.done < lr.num_steps:
+        number, inside = divmod(at.done, steps_per_epoch)
+        before = number * steps_per_epoch
+        order = data.epoch(seed=seed, epoch=number, batch_size=batch_size)
+        num_steps = min(steps_per_epoch, lr.num_steps - before)
+""", TRAINING),
+    # Continuing
+    Mutation("masks-lost-on-load", "a run that continues has no masks", "bimp_exp/execution.py",
+             'self.masks, self.attest.masks = here(state["masks"]), here(state["masks_attested"])',
+             "self.masks, self.attest.masks = {}, {}", RESUME),
+    Mutation("momentum-lost-on-load", "a run that continues has no momentum", "bimp_exp/execution.py",
+             'self.optimizer.load_state_dict(state["optimizer"])', "pass", RESUME),
+    Mutation("noise-lost-on-load", "dropout starts anew in an epoch that continues", "bimp_exp/training.py",
+             "set_noise(at.noise)", "pass", TRAINING),
+    Mutation("seed-not-in-key", "runs of two seeds share what they compute", "bimp_exp/numerics.py",
+             '"conventions", "seed")}', '"conventions")}', KEYS),
+    Mutation("dataset-not-in-key", "runs on other images share what they compute", "bimp_exp/numerics.py",
+             'if key != "root"}', "if not key}", KEYS),
     # Optimiser and methods
     Mutation("nesterov-always", "Nesterov without weight decay", "bimp_exp/optim.py",
              "nesterov=self.weight_decay > 0 and self.momentum > 0", "nesterov=self.momentum > 0", TRAINING),
@@ -213,4 +239,7 @@ MUTATIONS = [
              "else parameter * parameter.grad", "else parameter.detach()", METHODS),
     Mutation("lc-decays-large", "LC decays the large weights", "bimp_exp/method/lc.py",
              "parameter.detach() * mask", "parameter.detach() * ~mask", METHODS),
+    Mutation("wr-not-rewound", "weight rewinding leaves the weights as they are", "bimp_exp/method/wr.py",
+             "model.load_state_dict({name: self.state[_key(num_steps, name)] for name in model.state_dict()})", "pass",
+             ("tests/test_wr.py",)),
 ]  # fmt: skip

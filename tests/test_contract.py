@@ -108,7 +108,7 @@ def test_every_model_trains_two_steps(model: str) -> None:
 
 
 SMALL = [
-    "dataset.subset=100", "model.depth=8", "optim.batch_size=30", "runtime.threads=1", "tracking=none",
+    "dataset.subset=100", "model.depth=8", "optim.batch_size=30", "runtime.threads=1", "tracking=none", "store=own",
     "budget.epochs=5", "budget.dense_epochs=4", "budget.cycles=1", "budget.finetune_epochs=1",
 ]  # fmt: skip
 
@@ -119,10 +119,11 @@ def test_every_method_reaches_its_goal_and_leaves_a_plain_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, precision: str
 ) -> None:
     monkeypatch.setattr(run_plots, "save_plots", lambda folder, result: None)  # slow, and tested elsewhere
-    made = instantiate(composed(*SMALL, f"method={method}", f"runtime.precision={precision}"), _convert_="all")
+    cfg = composed(*SMALL, f"method={method}", f"runtime.precision={precision}")
+    made = instantiate(cfg, _convert_="all")
     made.check()
     result = execution.run(
-        made, Record(folder=tmp_path, tracking=made.tracking), Display(Console(quiet=True), made.plan(), "test")
+        made, cfg, Record(folder=tmp_path, tracking=made.tracking), Display(Console(quiet=True), made.plan(), "test")
     )
     state, fresh = torch.load(tmp_path / "model.pt", weights_only=True), made.network()
     plain, prunable = fresh.state_dict(), prune.prunable(fresh)

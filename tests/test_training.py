@@ -15,7 +15,7 @@ from bimp_exp import lr
 from bimp_exp.errors import TrainingError
 from bimp_exp.method.base import Method
 from bimp_exp.optim import SGD
-from bimp_exp.training import evaluate
+from bimp_exp.training import Position, evaluate, get_noise
 from tests.toys import CPU, RUNTIME, convolutional, data, linear, train
 
 
@@ -133,6 +133,17 @@ def test_same_seed_same_bits_with_augmentation_and_dropout() -> None:
     other = convolutional()
     train(other, data(20, augment=True), steps=6, seed=4, optimizer=_sgd(other))
     assert not equal(results[0], bits(other))
+
+
+def test_an_epoch_that_continues_draws_the_dropout_that_was_to_come() -> None:
+    """Saved after the first of three steps; SGD without momentum, so that the network is all there is to save."""
+    whole, at, saved = convolutional(), Position(), []
+    train(whole, data(20), steps=3, at=at, after_step=lambda: saved.append((bits(whole), get_noise())))
+    state, noise = saved[0]
+    rest = convolutional()
+    rest.load_state_dict(state)
+    train(rest, data(20), steps=3, at=Position(done=1, losses=torch.zeros(3), noise=noise))
+    assert equal(bits(rest), bits(whole))
 
 
 def test_a_loss_that_is_not_a_number_stops_with_step_and_rate() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -72,12 +74,32 @@ class Nowhere(Record):
     folder: Path = ROOT / "nowhere"
     tracking: Any = field(default_factory=Nothing)
 
-    def point(self, step: int, phase: str, **values: float | None) -> None: ...
+    def restart(self, points: list[dict[str, Any]]) -> None: ...
+
+    def append(self, point: dict[str, Any]) -> None: ...
 
     def save(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: value.clone() for name, value in weights.items()}
 
     def finish(self, result: dict[str, Any]) -> None: ...
+
+
+class Forgetful:
+    """A store that keeps nothing."""
+
+    every = math.inf
+
+    def open(self, run_dir: Path) -> Forgetful:
+        return self
+
+    def load(self, key: str) -> None: ...
+
+    def load_partial(self, key: str) -> None: ...
+
+    def save(self, key: str, name: str, state: Any) -> None: ...
+
+    def lease(self, key: str) -> Any:
+        return contextlib.nullcontext()
 
 
 def network(image_shape: Any, num_classes: int) -> nn.Module:
@@ -89,7 +111,13 @@ def network(image_shape: Any, num_classes: int) -> nn.Module:
 
 def experiment(method: str, selector: str = "global", schedule: str = "allr", **changes: Any) -> Experiment:
     """The experiment of a triple: four steps, then one cycle of two; a rival has all six, and two of fine-tuning."""
-    kept = {"dataset": Pixels(), "model": network, "tracking": Nothing(), "sparsity": 0.5} | changes
+    kept = {
+        "dataset": Pixels(),
+        "model": network,
+        "tracking": Nothing(),
+        "store": Forgetful(),
+        "sparsity": 0.5,
+    } | changes
     made = {
         name: instantiate(value, _convert_="all") if isinstance(value, dict) else value
         for name, value in configured(method, selector, schedule).items()
@@ -103,7 +131,7 @@ def run(made: Experiment) -> dict[str, Any]:
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     try:
         made.check()
-        return execution.run(made, Nowhere(), Display(Console(quiet=True), made.plan(), "toy"))
+        return execution.run(made, parts("method", "imp"), Nowhere(), Display(Console(quiet=True), made.plan(), "toy"))
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)

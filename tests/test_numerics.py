@@ -1,0 +1,54 @@
+"""What a phase is stored under changes with all that can change its numbers, and with nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from hydra.utils import instantiate
+
+from bimp_exp import plan
+from bimp_exp.numerics import phase_keys
+from tests.toy_runs import FEW, composed
+
+
+def keys(*overrides: str, data: str = "digest") -> list[str]:
+    """Those of dense training and of two cycles."""
+    cfg = composed(*FEW, "budget.cycles=2", *overrides)
+    return phase_keys(cfg, plan.from_config(cfg), instantiate(cfg["method"]), {"data": data})
+
+
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [
+        ("seed=1", 0),
+        ("dataset.validation_fraction=0.2", 0),
+        ("model=resnet32", 0),
+        ("optim.weight_decay=0", 0),
+        ("lr=cosine", 0),
+        ("budget.dense_epochs=3", 0),
+        ("conventions.augment_validation=true", 0),
+        ("runtime.precision=bf16", 0),
+        ("method=wr", 0),
+        ("schedule=llr", 1),
+        ("schedule.warmup=0", 1),
+        ("selector=lamp", 1),
+        ("sparsity=0.8", 1),
+        ("budget.epochs=7", 2),  # split over the cycles, the rest to the last
+        ("tracking=none", 3),
+        ("store=own", 3),
+        ("runtime.threads=2", 3),  # the number really used is among the facts of a run
+    ],
+)
+def test_the_first_phase_with_another_key(change: str, first: int) -> None:
+    """Three keys: 3 is none of them."""
+    same = [a == b for a, b in zip(keys(), keys(change), strict=True)]
+    assert same == [i < first for i in range(3)]
+
+
+def test_other_images_have_other_keys() -> None:
+    assert not {*keys(data="these")} & {*keys(data="those")}
+
+
+def test_the_goal_of_a_rival_decides_from_the_start() -> None:
+    rival = ["method=gmp", "budget.finetune_epochs=1"]
+    for change in ("sparsity=0.8", "selector=lamp", "method.interval=1"):
+        assert not {*keys(*rival)} & {*keys(*rival, change)}
