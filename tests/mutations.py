@@ -163,7 +163,7 @@ MUTATIONS = [
              (EXPERIMENT + "test_the_test_images_are_used_around_pruning_and_at_the_end_of_a_phase_only",)),
     Mutation("recalibrated", "batch-norm is re-estimated before measuring, whatever the conventions", "bimp_exp/execution.py",
              "recalibrate=c.recalibrate_batch_norm", "recalibrate=True",
-             (EXPERIMENT + "test_the_conventions_of_the_paper_change_what_they_say",)),
+             (EXPERIMENT + "test_pruning_touches_prunable_weights_only_and_masks_nest",)),
     Mutation("order-repeats", "the same data order in every epoch", "bimp_exp/dataset/data.py",
              'derive(seed, "data", epoch)', 'derive(seed, "data")', TRAINING),
     Mutation("order-of-phases", "the same data order in every phase", "bimp_exp/phase.py",
