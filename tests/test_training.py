@@ -135,6 +135,14 @@ def test_same_seed_same_bits_with_augmentation_and_dropout() -> None:
     assert not equal(results[0], bits(other))
 
 
+def test_dropout_draws_from_another_seed_in_every_epoch_of_every_phase() -> None:
+    seen: list[int] = []
+    for seed in (3, 4):
+        train(convolutional(), data(20), steps=6, seed=seed, progress=lambda *_: seen.append(torch.initial_seed()))
+    assert len(set(seen)) == 4
+    assert [seen.count(seed) for seed in set(seen)] == [3] * 4  # the steps of an epoch share one
+
+
 def test_an_epoch_that_continues_draws_the_dropout_that_was_to_come() -> None:
     """Saved after the first of three steps; SGD without momentum, so that the network is all there is to save."""
     whole, at, saved = convolutional(), Position(), []
