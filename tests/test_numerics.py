@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hydra.utils import instantiate
+from hydra.utils import get_class
 
 from bimp_exp import plan
 from bimp_exp.numerics import phase_keys
@@ -13,7 +13,7 @@ from tests.toy_runs import FEW, composed
 def keys(*overrides: str, data: str = "digest") -> list[str]:
     """Those of dense training and of two cycles."""
     cfg = composed(*FEW, "budget.cycles=2", *overrides)
-    return phase_keys(cfg, plan.from_config(cfg), instantiate(cfg["method"]), {"data": data})
+    return phase_keys(cfg, plan.from_config(cfg), get_class(cfg["method"]["_target_"]), {"data": data})
 
 
 @pytest.mark.parametrize(
