@@ -7,8 +7,8 @@ deleted key, a value that is interpolated elsewhere or interpolates itself, an u
 
 from __future__ import annotations
 
-import copy
 import json
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,7 @@ class Composer:
 
     def __init__(self, load: Callable[[list[str]], DictConfig]) -> None:
         self._load = load
-        self._bases: dict[str, tuple[Composed, str, set[str]]] = {}
+        self._bases: dict[str, tuple[bytes, str, set[str]]] = {}
 
     def __call__(self, overrides: Sequence[str]) -> Composed:
         """The configuration of ``overrides``; ConfigError or Hydra's own exceptions for what is wrong with them."""
@@ -42,18 +42,22 @@ class Composer:
         groups = self._base([])[2]
         plain = [o for o in parsed if o.type == OverrideType.CHANGE and o.key_or_group not in groups and not o.package]
         base, interpolated, _ = self._base([o.input_line or "" for o in parsed if o not in plain])
-        made = copy.deepcopy(base)
+        made: Composed = pickle.loads(base)  # a copy, ten times as fast as deepcopy
         for override in plain:
             if not _set(made.config, override, interpolated):
                 return self._whole(list(overrides))[0]
         return made
 
-    def _base(self, overrides: list[str]) -> tuple[Composed, str, set[str]]:
+    def _base(self, overrides: list[str]) -> tuple[bytes, str, set[str]]:
         key = json.dumps(overrides)
         if key not in self._bases:
             made, config = self._whole(overrides)
             strings = [s for s in _strings(OmegaConf.to_container(without_hydra(config), resolve=False)) if "${" in s]
-            self._bases[key] = made, " ".join(strings), {k.partition("@")[0] for k in config.hydra.runtime.choices}
+            self._bases[key] = (
+                pickle.dumps(made),
+                " ".join(strings),
+                {k.partition("@")[0] for k in config.hydra.runtime.choices},
+            )
         return self._bases[key]
 
     def _whole(self, overrides: list[str]) -> tuple[Composed, DictConfig]:

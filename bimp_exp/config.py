@@ -13,7 +13,7 @@ import importlib.util
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,11 +55,17 @@ def _check_value(key: str, value: Any, hint: str) -> None:
             raise ConfigError(f"{key}={plain(value)} must be {_legal(hint)}: see conf/{key}")
         return
     try:
-        TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+        _adapter(hint).validate_python(value)
     except ValidationError:
         raise ConfigError(f"{key}={plain(value)} must be {describe(kind)}") from None
 
 
+@cache
+def _adapter(hint: str) -> TypeAdapter[Any]:
+    return TypeAdapter(_kind(hint), config=ConfigDict(strict=True))
+
+
+@cache
 def _kind(hint: str) -> Any:
     """The type that ``hint`` stands for; None where bimp_exp.types does not know it."""
     try:
@@ -98,7 +104,8 @@ def describe(kind: Any) -> str:
     return names.get(kind, str(kind))
 
 
-def parameters(target: str) -> dict[str, str]:
+@cache
+def parameters(target: str) -> Mapping[str, str]:
     """Parameter -> type hint (as written) of the class or function ``package.module.name``."""
     node, module = _definition(target)
     if isinstance(node, ast.FunctionDef):
@@ -122,6 +129,7 @@ def _is_internal(statement: ast.AnnAssign) -> bool:
     return unset or ast.unparse(statement.annotation).startswith("ClassVar")
 
 
+@cache
 def constant(target: str, name: str) -> Any:
     """The value of the class constant ``name`` of ``target``, its own or inherited."""
     node, module = _definition(target)

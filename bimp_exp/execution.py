@@ -9,16 +9,14 @@ its own or another's, and continues inside a phase that was cut off. It ends wit
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
-from bimp_exp import checkpoint, metrics, numerics, prune
+from bimp_exp import checkpoint, metrics, numerics, prune, pruning
 from bimp_exp.attest import Attest
-from bimp_exp.budget import Phase
 from bimp_exp.dataset.data import Data
 from bimp_exp.errors import BusyError
 from bimp_exp.experiment import Experiment
@@ -31,7 +29,6 @@ from bimp_exp.phase import Underway, train
 from bimp_exp.plan import PlannedPhase
 from bimp_exp.progress import Display
 from bimp_exp.record import Record
-from bimp_exp.schedule.base import PruneReport
 from bimp_exp.selector.base import Masks
 
 IMAGES_PER_SECOND_INCLUDES = (
@@ -152,7 +149,7 @@ class Execution:
             self.take_over(planned, partial)
             underway = Underway.load(partial["underway"])
         else:
-            underway = Underway(pruning=self.prune(planned) if phase.cycle else None)
+            underway = Underway(pruning=pruning.prune(self, planned) if phase.cycle else None)
             if phase.cycle and x.method.prunes == "while training":
                 self.keep(underway.measured, more=planned.num_steps > 0)
             if phase.cycle == 1:
@@ -281,67 +278,6 @@ class Execution:
         }
         self.record.finish(result)
         return result
-
-    def prune(self, planned: PlannedPhase) -> dict[str, Any]:
-        """Cut the network down to the sparsity of ``planned``; what happened, for the result and, as a report, for the schedule."""
-        x, phase, c = self.x, planned.phase, self.x.conventions
-        before, dense = self.history.phases[-1]["metrics"], self.history.phases[0]["metrics"]
-        whole, others = prune.effective(self.model, self.weights), prune.others(self.model, self.weights)
-        gone_before = prune.num_gone(self.masks)
-        self.masks = prune.cut(x.method, x.selector, self.weights, self.masks, phase, per_cycle=c.count_per_cycle)
-        self.attest.held(self.measure.zeros(), self.masks)
-        self.attest.others_untouched(others, prune.others(self.model, self.weights))
-        self.attest_count(phase, gone_before)
-        norm_prunable = prune.norm(whole.values())
-        norm_all = math.hypot(norm_prunable, prune.norm(prune.other_weights_and_biases(self.model, self.weights)))
-        removed_norm = prune.norm(whole[name] - weight.detach() for name, weight in self.weights.items())
-        evaluating = self.measure.seconds
-        after = self.measure.scores(recalibrate=c.recalibrate_batch_norm)
-        if getattr(self.plan.retraining, "extra_pass", False):
-            self.history.extra_passes["training accuracy right after pruning"] += len(self.data.train)
-        facts = self.measure.facts()
-        self.point(
-            planned.first_step, phase.name, sparsity=facts["sparsity"],
-            **{f"pruned_{split}_accuracy": after[split] for split in after},
-        )  # fmt: skip
-        report = PruneReport(
-            fraction=phase.fraction,
-            removed_norm=removed_norm,
-            norm_all=norm_all,
-            norm_prunable=norm_prunable,
-            length_ratio=phase.epochs / self.plan.phases[0].phase.epochs,
-            train_metric_dense=dense["train"],
-            train_metric_pruned=after["train"],
-        )
-        self.history.reports.append(report)
-        reference = dense if c.stability_against_dense else before
-        return {
-            "fraction": phase.fraction,
-            "num_pruned": prune.num_gone(self.masks) - gone_before,
-            "before": before,
-            "right_after": after,
-            "pruning_stability": metrics.pruning_stability(
-                reference["test"], after["test"], clipped=not c.unclipped_stability
-            ),
-            "d1": report.d1("all"),
-            "d1_prunable": report.d1("prunable"),
-            "d2": report.d2,
-            "d": self.rates()[-1].peak / self.plan.original.peak if planned.num_steps else None,
-            "emptied_layers": [
-                layer["name"] for layer in facts["layers"] if layer["num_zeros"] == layer["num_weights"]
-            ],
-            "seconds_evaluating": self.measure.seconds - evaluating,
-        } | facts
-
-    def attest_count(self, phase: Phase, gone_before: int) -> None:
-        """The goal of a method that has one was reached, up to what the selector rounds in each layer and cycle."""
-        x = self.x
-        if x.method.has_target and x.selector.rounding is not None:
-            per_cycle = x.conventions.count_per_cycle
-            wanted = prune.num_pruned(phase, self.num_weights, gone_before, per_cycle=per_cycle)
-            slack = x.selector.rounding * len(self.weights) * phase.cycle + x.method.slack
-            at_least = x.method.prunes == "while training"  # its pattern also has the weights that are 0 by themselves
-            self.attest.count(prune.num_gone(self.masks), wanted, slack, at_least=at_least)
 
 
 def _sample(rates: list[Schedule], most: int = 2000) -> dict[str, list[float]]:

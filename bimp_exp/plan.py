@@ -5,9 +5,10 @@ The run follows the same plan, so what ``plan=true`` prints is what happens. Imp
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +134,10 @@ def _report(phase: Phase, dense: Phase, d1: float) -> PruneReport:
 
 def from_config(cfg: Mapping[str, Any]) -> Plan:
     """The plan of a composed, resolved configuration, after checking all of it that needs no PyTorch and no data."""
-    from hydra.utils import instantiate
-
     config.check(cfg)
     _refuse_what_has_no_effect(cfg)
     names = ("dataset", "optim", "lr", "budget", "schedule", "tracking", "runtime")
-    parts = {name: instantiate(cfg[name]) for name in names}
+    parts = {name: _part(json.dumps(cfg[name])) for name in names}
     parts["dataset"].check()
     return make(
         num_fit_images=parts["dataset"].num_fit_images,
@@ -150,6 +149,14 @@ def from_config(cfg: Mapping[str, Any]) -> Plan:
         sparsity=cfg["sparsity"],
         loads_dense=cfg["dense_checkpoint"] is not None,
     )
+
+
+@lru_cache(maxsize=1000)
+def _part(node: str) -> Any:
+    """The object that a node of the configuration, as JSON, describes; thousands of runs share most of theirs."""
+    from hydra.utils import instantiate
+
+    return instantiate(json.loads(node))
 
 
 def _refuse_what_has_no_effect(cfg: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from hydra.core.override_parser.types import Override
 
 from bimp_exp import files
 from bimp_exp.config import plain
+from bimp_exp.errors import DataError
 
 if TYPE_CHECKING:
     from bimp_exp.compose import Composed
@@ -140,7 +141,12 @@ def write(folder: Path, runs: Sequence[Cell], made: Sequence[Composed]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except ValueError:
+        raise DataError(f"{path}: not JSON; restore the file, or delete the sweep's folder") from None
     return found
 
 

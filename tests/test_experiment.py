@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from rich.console import Console
 
-from bimp_exp import cli, execution, experiment, files, grid, optim, prune
+from bimp_exp import cli, execution, experiment, files, grid, optim, prune, pruning
 from bimp_exp.errors import ConfigError, InvariantError
 from bimp_exp.measure import Measure
 from bimp_exp.method import gmp
@@ -125,7 +125,7 @@ def test_d1_is_the_norm_of_what_was_removed(tmp_path: Path, monkeypatch: pytest.
 
 def test_pruning_touches_prunable_weights_only_and_masks_nest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     masks: list[dict[str, torch.Tensor]] = []
-    cut = execution.Execution.prune
+    cut = pruning.prune
 
     def spy(self: Any, *arguments: Any) -> Any:
         others = {n: p.clone() for n, p in self.model.state_dict().items() if n not in self.weights}
@@ -134,7 +134,7 @@ def test_pruning_touches_prunable_weights_only_and_masks_nest(tmp_path: Path, mo
         assert all(torch.equal(others[n], self.model.state_dict()[n]) for n in others)
         return done
 
-    monkeypatch.setattr(execution.Execution, "prune", spy)
+    monkeypatch.setattr(pruning, "prune", spy)
     state = do(tmp_path, *TINY)[2]
     assert all(not (masks[1][n] & ~masks[0][n]).any() for n in masks[0])
     assert all((state[n][~mask] == 0).all() for n, mask in masks[1].items())
@@ -161,8 +161,8 @@ def test_the_conventions_of_the_paper_change_what_they_say(tmp_path: Path) -> No
     paper = do(tmp_path / "paper", *TINY, "conventions=paper")[0]
     first, second = (p["pruning"] for p in paper["phases"][1:])
     dense = paper["phases"][0]["metrics"]["test"]
-    for pruning in (first, second):
-        assert pruning["pruning_stability"] == pytest.approx(1 - (dense - pruning["right_after"]["test"]) / dense)
+    for cut in (first, second):
+        assert cut["pruning_stability"] == pytest.approx(1 - (dense - cut["right_after"]["test"]) / dense)
     assert paper["phases"][0]["metrics"]["test"] == clean["phases"][0]["metrics"]["test"]
     assert first["right_after"] != clean["phases"][1]["pruning"]["right_after"]  # batch-norm was re-estimated
     num = sum(layer["num_weights"] for layer in first["layers"])

@@ -164,7 +164,7 @@ def test_a_folder_that_holds_a_run_or_a_sweep_is_left_alone(finished: Path, tmp_
     assert (finished / "metrics.jsonl").read_bytes() == before
     (tmp_path / "sweep.json").touch()
     done = run(tmp_path, "-m", "seed=0,1", *SHORT, f"hydra.sweep.dir={tmp_path}", expect=2)
-    assert f"{tmp_path} holds a sweep already" in done.stderr
+    assert f"{tmp_path / 'sweep.json'}: not JSON" in done.stderr
 
 
 def test_a_plan_touches_nothing(tmp_path: Path) -> None:
