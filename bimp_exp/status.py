@@ -1,7 +1,7 @@
 """``python -m bimp_exp.status [SWEEP ...] [--watch]``: how far a sweep is, told from its files alone.
 
 Done: there is a result.json. Running: a living process holds the run's lease. Failed: neither, and failed.json says why.
-All others wait; of these, some may have been broken off, and will be continued.
+All others wait; of these, some may have been broken off (interrupted, killed), and will be continued.
 
 The time left of a run is that of the images still to come at the rate of its last epoch, without evaluations. Epochs and
 seconds are of finished runs: ``requested`` counts every phase of every run, ``distinct`` every key once, ``computed`` every
@@ -33,6 +33,7 @@ from bimp_exp.errors import DataError
 from bimp_exp.lease import living
 from bimp_exp.ledger import seconds_of
 from bimp_exp.report import disk
+from bimp_exp.worker import pending
 
 REFRESH = 2.0  # seconds
 TAIL = 16_384  # bytes of metrics.jsonl: more than an epoch's lines
@@ -117,7 +118,7 @@ def _state(run: Path) -> str:
         return "done"
     if living(run / "lease"):
         return "running"
-    return "failed" if (run / "failed.json").exists() else "waiting"
+    return "waiting" if pending(run) else "failed"
 
 
 def text(statuses: Sequence[Status]) -> list[str]:

@@ -51,8 +51,9 @@ def test_each_run_is_in_one_state(tmp_path: Path) -> None:
     folder = sweep(tmp_path / "s", ["a", "b", "c", "d", "e", "f"])
     finish(folder / "a", phase("k", epochs=3, clock=1))
     write(folder / "a" / "failed.json", {"error": "of an earlier attempt"})
-    write(folder / "b" / "failed.json", {"error": "the loss is nan\nin step 7"})
+    write(folder / "b" / "failed.json", {"kind": "TrainingError", "error": "the loss is nan\nin step 7"})
     write(folder / "c" / "run.json", {"starts": 1})  # and nobody is at it
+    write(folder / "c" / "failed.json", {"kind": "KeyboardInterrupt", "error": "interrupted"})
     write(folder / "d" / "lease", {"host": "elsewhere", "pid": 1, "boot": "x", "token": "t"})
     write(folder / "e" / "lease", {"host": "elsewhere", "pid": 1, "boot": "x", "token": "t"})
     os.utime(folder / "e" / "lease", (1, 1))  # not touched for a long time
@@ -124,7 +125,7 @@ def test_many_failures_are_not_all_listed(tmp_path: Path) -> None:
     names = [str(number) for number in range(30)]
     folder = sweep(tmp_path / "s", names)
     for name in names:
-        write(folder / name / "failed.json", {"error": "e"})
+        write(folder / name / "failed.json", {"kind": "k", "error": "e"})
     assert sum(line.startswith("failed: ") for line in say(folder)) == 20
     assert say(folder)[-1] == "and 10 more that failed"
 
