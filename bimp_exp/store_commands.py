@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import time
@@ -165,7 +164,7 @@ def needs(results: Path, *, keep_finished: bool) -> set[str | None]:
         with contextlib.suppress(UserError):
             needed.update(_recipes(config))
     if keep_finished:
-        for folder in _folders(results, "result.json"):
+        for folder in disk.find(results, "result.json"):
             needed.update(phase.get("key") for phase in disk.read_phases(folder))
     return needed
 
@@ -173,24 +172,14 @@ def needs(results: Path, *, keep_finished: bool) -> set[str | None]:
 def unfinished(results: Path) -> Iterator[Mapping[str, Any]]:
     """The configuration of each run without a result: those of the grids, then those that were begun otherwise."""
     seen: set[Path] = set()
-    for folder in _folders(results, "cells.json"):
+    for folder in disk.find(results, "cells.json"):
         for name, cell in json.loads((folder / "cells.json").read_text()).items():
             seen.add(folder / name)
             if not (folder / name / "result.json").exists():
                 yield cell["config"]
-    for folder in _folders(results, "config.yaml"):
+    for folder in disk.find(results, "config.yaml"):
         if folder not in seen and not (folder / "result.json").exists():
             yield yaml.load((folder / "config.yaml").read_text(), Loader=LOADER)
-
-
-def _folders(results: Path, name: str) -> list[Path]:
-    """All below ``results`` that hold a file ``name``, but for MLflow's copies."""
-    found = []
-    for folder, folders, names in os.walk(results):
-        folders[:] = [below for below in folders if below != "mlartifacts"]
-        if name in names:
-            found.append(Path(folder))
-    return found
 
 
 def _recipes(config: Mapping[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -129,6 +130,16 @@ def read_sweep(folder: Path) -> Sweep:
         swept=facts["swept"],
         runs=[read_run(folder / name, facts.get("cells", {}).get(name)) for name in facts["runs"]],
     )
+
+
+def find(root: Path, name: str) -> list[Path]:
+    """All folders from ``root`` down that hold a file ``name``, in the order of their names, but for MLflow's copies."""
+    found = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(below for below in folders if below != "mlartifacts")
+        if name in names:
+            found.append(Path(folder))
+    return found
 
 
 def read_lines(folder: Path) -> list[str]:
