@@ -28,7 +28,7 @@ GROUPS = {
     folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in CONF.iterdir() if folder.is_dir()
 }
 TOP = ("sparsity", "seed", "dense_checkpoint", "plan")
-NEVER = ["{a: 1}", "abc.def", "nan", "-inf", "'1'", "[[]]"]  # no key takes any of them, but text takes the quoted one
+NEVER = ["{a: 1}", "[[]]", "abc.def", "nan", "-inf", "'1'"]  # no key takes any of them, but for text from the third on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ KEYS = list(keys())
 def wrong_value(draw: random.Random) -> Case:
     """A key with a value of the wrong type or outside of its range."""
     group, option, key, hint = draw.choice([k for k in KEYS if k[3] in ILLEGAL])
-    value = draw.choice([*ILLEGAL[hint], *NEVER[: 3 if "str" in hint else None]])
+    value = draw.choice([*ILLEGAL[hint], *NEVER[: 2 if "str" in hint else None]])
     return Case(arguments=[f"{group}={option}", f"{group}.{key}={value}"], names=f"{group}.{key}")
 
 
@@ -232,6 +232,11 @@ KINDS: list[Callable[[random.Random], Case]] = [
 ]  # fmt: skip
 
 
+def planned(arguments: list[str]) -> list[str]:
+    """The command line that asks for a plan; what it says itself of ``plan`` wins, and options come first."""
+    return [*arguments[:1], "plan=true", *arguments[1:]] if arguments[:1] == ["-m"] else ["plan=true", *arguments]
+
+
 def answer(arguments: list[str], folder: Path) -> Answer:
     """What run.py says, in a fork of this process."""
     inside, out, err = folder / "in", folder / "out", folder / "err"
@@ -242,7 +247,7 @@ def answer(arguments: list[str], folder: Path) -> Answer:
         os.chdir(inside)
         for path, stream in ((out, 1), (err, 2)):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
-        sys.argv = [str(ROOT / "run.py"), *arguments, "plan=true"]
+        sys.argv = [str(ROOT / "run.py"), *planned(arguments)]
         status = 0
         try:
             runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
