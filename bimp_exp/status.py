@@ -212,7 +212,7 @@ def _cost(runs: Sequence[Finished]) -> list[str]:
     lost = f", {_duration(sum(run.lost for run in runs))} lost to them" if interruptions else ""
     return [
         f"epochs of the finished: {requested:g} requested, {distinct:g} distinct, {epochs:g} computed",
-        f"computing them took {_duration(seconds)}; {interruptions} interruptions{lost}",
+        f"computing them took {_duration(seconds)}; {interruptions} interruption{'s' * (interruptions != 1)}{lost}",
     ]
 
 
