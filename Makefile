@@ -31,10 +31,16 @@ ui: setup  ## MLflow's pages about results/, on http://127.0.0.1:5000 (PORT=)
 	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///results/mlflow.db --host 127.0.0.1 --port $(PORT)
 
+status: setup  ## how far the sweeps are: make status ARGS=--watch
+	$(BIN)/python -m bimp_exp.status $(ARGS)
+
+sync: setup  ## mirror all of results/ into MLflow, for runs whose server was out of reach
+	$(BIN)/python -m bimp_exp.sync results $(ARGS)
+
 clean:  ## remove .venv and caches; results/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-7s %s\n", $$1, $$2}'
 
-.PHONY: setup run sweep test lint ui clean help
+.PHONY: setup run sweep test lint ui status sync clean help

@@ -25,4 +25,4 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    cli.main(main)
+    cli.main(main, of_hydra=True)

@@ -9,12 +9,12 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -22,9 +22,12 @@ from rich.console import Console
 
 from bimp_exp import files, plan, sweep
 from bimp_exp.errors import BusyError, ConfigError, UserError
+from bimp_exp.explain import explain, first_line
 
 if TYPE_CHECKING:
     from bimp_exp.experiment import Experiment
+
+__all__ = ["experiment", "explain", "launch", "main", "resolve", "run"]
 
 
 def resolve(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -32,7 +35,7 @@ def resolve(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(_first_line(error)) from None
+        raise ConfigError(f"{error.full_key}: {first_line(error)}") from None
     assert isinstance(values, dict)
     asks = {"plan": values.pop("plan", False)}
     if not isinstance(asks["plan"], bool):
@@ -126,14 +129,16 @@ def run(
     return float(result["final"]["test"])
 
 
-def main(task: Callable[[], Any]) -> None:
+def main(task: Callable[[], Any], *, of_hydra: bool = False) -> None:
     """Call ``task``; an error that a user can cause becomes one line and exit status 2.
 
-    HYDRA_FULL_ERROR=1 shows the traceback of every error.
+    HYDRA_FULL_ERROR=1 shows the traceback of every error. of_hydra: ``task`` reads the options that Hydra has.
     """
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises here instead of printing and exiting itself
     try:
+        if of_hydra:
+            _check_options()
         task()
     except KeyboardInterrupt:
         sys.exit(_say("interrupted", 130))
@@ -143,49 +148,32 @@ def main(task: Callable[[], Any]) -> None:
         sys.exit(_say(explain(error)))
 
 
+def _check_options() -> None:
+    """Hydra's parser would answer a wrong option with a page of usage."""
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"{message}; python run.py --help lists the options, and a key has no dashes: KEY=VALUE")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    left = parser.parse_known_args()[1]
+    if any(text.startswith("-") for text in left):
+        refuse(f"there is no option {' '.join(left)}")
+    if left:
+        raise ConfigError(f"{' '.join(left)}: keys stand together, before the options or behind them")
+
+
 USER_CAUSED = (UserError, HydraException, OmegaConfBaseException, OSError)
 
 
 def _is_from_hydra(error: Exception) -> bool:
     """Whether Hydra refused the command line before any code of ours ran."""
-    ours = Path(__file__).parent
+    package = Path(__file__).parent
+    ours = {package, package.parent / "hydra_plugins"}
     frames = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return not any(ours in path.parents and path != Path(__file__) for path in frames)
+    return not any(ours & {*path.parents} and path != Path(__file__) for path in frames)
 
 
 def _say(line: str, status: int = 2) -> int:
     print(f"error: {line}", file=sys.stderr)
     return status
-
-
-def explain(error: Exception) -> str:
-    """One line for an error of ours, of Hydra's or of OmegaConf's, with the legal values where they are known."""
-    cause = error.__cause__
-    if isinstance(error, UserError):
-        return str(error)
-    if isinstance(cause, UserError):
-        return str(cause)
-    if "Ambiguous value for argument" in str(error):
-        return f"{_first_line(error)}: several values make a grid, which needs -m"
-    if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
-        group, _, option = error.missing_cfg_file.rpartition("/")
-        close = get_close_matches(option, error.options, 1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        return f"{group}={option}: no such option{hint}; choose one of {', '.join(sorted(error.options))}"
-    if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
-        return _explain_key(cause)
-    return f"{_first_line(error)} (in: {' '.join(sys.argv[1:])})"
-
-
-def _explain_key(error: OmegaConfBaseException) -> str:
-    parent = error.parent_node
-    if isinstance(parent, DictConfig):
-        keys = sorted(str(key) for key in parent if not str(key).startswith("_"))
-        close = get_close_matches(str(error.key), keys, 1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        return f"no such key: {error.full_key or error.key}{hint}; the keys there are {', '.join(keys)}"
-    return _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -17,6 +17,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
 from bimp_exp import cli
+from bimp_exp.config import ASKS
 from bimp_exp.sweep import parse
 
 
@@ -40,7 +41,11 @@ class Composer:
         """The configuration of ``overrides``; ConfigError or Hydra's own exceptions for what is wrong with them."""
         parsed = parse(overrides)
         groups = self._base([])[2]
-        plain = [o for o in parsed if o.type == OverrideType.CHANGE and o.key_or_group not in groups and not o.package]
+        plain = [
+            o
+            for o in parsed
+            if o.type == OverrideType.CHANGE and o.key_or_group not in groups and not o.package and not _asks(o)
+        ]
         base, interpolated, _ = self._base([o.input_line or "" for o in parsed if o not in plain])
         made: Composed = pickle.loads(base)  # a copy, ten times as fast as deepcopy
         for override in plain:
@@ -72,6 +77,11 @@ def without_hydra(config: DictConfig) -> DictConfig:
     ours._set_flag("struct", False)
     del ours["hydra"]
     return ours
+
+
+def _asks(override: Override) -> bool:
+    """Whether it is of what is done with the configuration, and so the same for all runs."""
+    return override.key_or_group.partition(".")[0] in ASKS
 
 
 def _set(config: dict[str, Any], override: Override, interpolated: str) -> bool:

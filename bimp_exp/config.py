@@ -12,7 +12,8 @@ import ast
 import importlib.util
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,19 +27,21 @@ RUN = "bimp_exp.experiment.Experiment"  # its fields are the keys of conf/config
 INSTRUCTIONS = {"_target_", "_partial_", "_convert_", "_recursive_"}  # to hydra.utils.instantiate, not parameters
 
 
+SUPPLIED = ("image_shape", "num_classes")  # by bimp_exp.experiment, to a model
+ASKS = ("plan", "sweep")  # keys of conf/config.yaml that are not of a run
+
+
 def check(values: Mapping[str, Any]) -> None:
     """Raise ConfigError unless every key of the whole configuration is known and every value legal."""
     _check_node(values, RUN, "")
 
 
 def _check_node(values: Mapping[str, Any], target: str, path: str) -> None:
-    hints = parameters(target)
-    for name in values.keys() - hints.keys() - INSTRUCTIONS:
-        where = f" for {path}" if path else ""
-        legal = ", ".join(sorted(values.keys() & hints.keys()))
-        raise ConfigError(f"no such key: {_join(path, name)}; the keys{where} are {legal}")
-    later = values.get("_partial_", False)  # the program supplies the rest
-    for name in hints.keys() - values.keys() if not later else ():
+    supplied = SUPPLIED if values.get("_partial_", False) else ()
+    hints = {name: hint for name, hint in parameters(target).items() if name not in supplied}
+    for name in sorted(values.keys() - hints.keys() - INSTRUCTIONS):
+        raise ConfigError(no_such_key(_join(path, name), [*hints, *(() if path else ASKS)]))
+    for name in sorted(hints.keys() - values.keys()):
         raise ConfigError(f"{_join(path, name)} is missing: it must be {_legal(hints[name])}")
     for name, value in values.items():
         key = _join(path, name)
@@ -46,6 +49,16 @@ def _check_node(values: Mapping[str, Any], target: str, path: str) -> None:
             _check_node(value, value["_target_"], key)
         elif name not in INSTRUCTIONS:
             _check_value(key, value, hints[name])
+
+
+def no_such_key(key: str, legal: Collection[str]) -> str:
+    """What is said of a ``key`` that is none of ``legal``, the names in its place."""
+    place, _, name = key.rpartition(".")
+    close = get_close_matches(name, legal, 1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    where = f" for {place}" if place else ""
+    keys = f"the keys{where} are {', '.join(sorted(legal))}" if legal else f"there are no keys{where}"
+    return f"no such key: {key}{hint}; {keys}"
 
 
 def _check_value(key: str, value: Any, hint: str) -> None:

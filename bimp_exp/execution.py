@@ -21,7 +21,7 @@ from bimp_exp.dataset.data import Data
 from bimp_exp.errors import BusyError
 from bimp_exp.experiment import Experiment
 from bimp_exp.history import History
-from bimp_exp.ledger import ledger
+from bimp_exp.ledger import ledger, seconds_of
 from bimp_exp.lr import Schedule
 from bimp_exp.measure import Measure
 from bimp_exp.method.base import Setting
@@ -77,6 +77,8 @@ class Execution:
             type(x.method),
             x.runtime.facts(self.device) | {"data": self.data.fingerprint, "start": start},
         )
+        recipes = numerics.phase_keys(config, self.plan, type(x.method), {})
+        self.recipes = {p.phase.name: recipe for p, recipe in zip(self.plan.phases, recipes, strict=True)}
         self.weights = prune.prunable(self.model, every_weight=x.conventions.prune_every_weight)
         self.num_weights = sum(weight.numel() for weight in self.weights.values())
         self.multiply_adds = sum(metrics.multiply_adds(self.model, x.dataset.image_shape).values())
@@ -135,7 +137,7 @@ class Execution:
                 self.take_over(planned, state)
             else:
                 self.phase(planned, self.store.load_partial(key), key)
-                self.store.save(key, self.about(planned), self.state())
+                self.store.save(key, self.about(planned) | self.spent(), self.state())
         self.record.sync()
         return number + 1
 
@@ -173,22 +175,20 @@ class Execution:
         def save() -> None:
             nonlocal last
             if time.monotonic() - last >= self.store.every:
-                self.store.save_partial(
-                    key, {"name": self.title(planned)}, self.state() | {"underway": underway.dump()}
-                )
+                self.store.save_partial(key, self.about(planned), self.state() | {"underway": underway.dump()})
                 last = time.monotonic()
 
         return save
 
-    def title(self, planned: PlannedPhase) -> str:
-        """What people call a phase of this run."""
-        return f"{self.display.name}: {planned.phase.name}"
-
     def about(self, planned: PlannedPhase) -> dict[str, Any]:
-        """What is to be known of the phase that has just ended, without reading its state."""
-        figures = self.history.phases[-1]
-        seconds = figures["seconds_training"] + figures["seconds_evaluating"]
-        return {"name": self.title(planned), "epochs": figures["epochs"], "seconds": seconds}
+        """What is to be known of a phase without reading its state."""
+        name = planned.phase.name
+        return {"name": f"{self.display.name}: {name}", "recipe": self.recipes[name]}
+
+    def spent(self) -> dict[str, float]:
+        """What the phase that has just ended has cost."""
+        phase = self.history.phases[-1]
+        return {"epochs": phase["epochs"], "seconds": seconds_of(phase)}
 
     def state(self) -> dict[str, Any]:
         """All that changes during a run."""

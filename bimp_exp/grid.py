@@ -22,6 +22,7 @@ from bimp_exp.sweep import Cell
 __all__ = ["discard", "finish", "start", "without_hydra"]
 
 T = TypeVar("T")
+NAMED = 3  # runs that are named of those that are impossible for one reason
 
 
 def start(job_overrides: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig], folder: Path) -> bool:
@@ -66,15 +67,22 @@ def discard(folder: Path) -> None:
 def _each(cells: Sequence[Cell], check: Callable[[int], T]) -> list[T]:
     """``check(i)`` for every cell; one ConfigError that lists all that are impossible, before anything starts."""
     found: list[T] = []
-    wrong: list[str] = []
+    wrong: dict[str, list[str]] = {}  # by reason
     for i, cell in enumerate(cells):
         try:
             found.append(check(i))
         except (UserError, HydraException) as error:
-            wrong.append(f"{cell.name}: {cli.explain(error)}")
+            wrong.setdefault(cli.explain(error), []).append(cell.name)
     if wrong:
-        raise ConfigError(f"{len(wrong)} of {len(cells)} runs are impossible, nothing was started: {'; '.join(wrong)}")
+        each = [f"{_few(names)}: {reason}" for reason, names in wrong.items()]
+        num = len(cells) - len(found)
+        raise ConfigError(f"{num} of {len(cells)} runs are impossible, nothing was started: {'; '.join(each)}")
     return found
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def show(cells: Sequence[Cell], made: Sequence[Composed], plans: Sequence[Plan], folder: Path) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import threading
+import time
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -87,18 +88,26 @@ def holder(path: Path) -> dict[str, Any] | None:
     return about
 
 
+def living(path: Path) -> dict[str, Any] | None:
+    """Who holds the lease at ``path``, as ``holder`` says, if that process shows life; None else."""
+    there = holder(path)
+    return None if there is None or _expired(path, there) else there
+
+
 def _expired(path: Path, there: dict[str, Any]) -> bool:
     if (there.get("host"), there.get("boot")) == (platform.node(), _boot()) and not _alive(int(there["pid"])):
         return True
     probe = path.with_name(f".{path.name}.now.{uuid.uuid4().hex}")
     try:
         probe.touch()  # the file system's clock, not this machine's
-        age = probe.stat().st_mtime - path.stat().st_mtime
+        return probe.stat().st_mtime - path.stat().st_mtime > EXPIRES
     except FileNotFoundError:
         return True
+    except OSError:  # it may be looked at, not written
+        return time.time() - path.stat().st_mtime > EXPIRES
     finally:
-        probe.unlink(missing_ok=True)
-    return age > EXPIRES
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:

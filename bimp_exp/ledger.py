@@ -11,6 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
+def seconds_of(phase: Mapping[str, Any]) -> float:
+    """Seconds of training and evaluating in a phase of result.json, also around its pruning."""
+    pruning = phase["pruning"] or {}
+    return float(phase["seconds_training"] + phase["seconds_evaluating"] + pruning.get("seconds_evaluating", 0))
+
+
 def ledger(
     phases: Sequence[Mapping[str, Any]],
     *,

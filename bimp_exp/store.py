@@ -13,6 +13,7 @@ import io
 import json
 import logging
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,15 +61,15 @@ class Phases:
                 return state
         return None
 
-    def save(self, key: str, about: dict[str, Any], state: State) -> None:
-        """Phase ``key`` is over; ``about``: its name for people, epochs, seconds."""
+    def save(self, key: str, about: Mapping[str, Any], state: State) -> None:
+        """Phase ``key`` is over. about: what ``header`` shall say of it beside its key: name, recipe, epochs, seconds."""
         folder = self.root / key
         if _write(folder / "done.pt", key, about, state):
             for partial in ("partial.pt", "partial.previous.pt"):
                 with contextlib.suppress(OSError):
                     (folder / partial).unlink(missing_ok=True)
 
-    def save_partial(self, key: str, about: dict[str, Any], state: State) -> None:
+    def save_partial(self, key: str, about: Mapping[str, Any], state: State) -> None:
         """Phase ``key`` is under way; the checkpoint before this one is kept, in case this one should be damaged."""
         newest = self.root / key / "partial.pt"
         with contextlib.suppress(OSError):
@@ -81,12 +82,20 @@ class Phases:
 
 
 def header(path: Path) -> dict[str, Any]:
-    """The first line of a file of the store: key, name, size, sha256; DataError where it is none."""
+    """The first line of a file of the store: key, name, size, sha256 and more; DataError where it is none.
+
+    recipe: the key without the facts that are known only where a run starts. epochs and seconds: of a phase that is over.
+    """
     try:
         with open(path, "rb") as file:
-            about = json.loads(file.readline(10_000))
+            return _header(path, file.readline(10_000))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
+
+
+def _header(path: Path, line: bytes) -> dict[str, Any]:
+    try:
+        about = json.loads(line)
     except ValueError:
         raise DataError(f"{path}: not a checkpoint of bimp-exp") from None
     if not isinstance(about, dict) or not {"key", "name", "size", "sha256"} <= about.keys():
@@ -94,18 +103,26 @@ def header(path: Path) -> dict[str, Any]:
     return about
 
 
-def read(path: Path, key: str) -> State:
-    """The state in ``path``; DataError where it is damaged, or of another phase than ``key``, which is then named."""
-    import torch
-
-    about = header(path)
+def content(path: Path, key: str) -> bytes:
+    """What torch.save wrote in ``path``; DataError where it is damaged, or of another phase than ``key``, which is then named."""
+    try:
+        line, _, found = path.read_bytes().partition(b"\n")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+    about = _header(path, line)
     if about["key"] != key:
         raise DataError(f"{path}: of another configuration ({about['name']}, {about['key'][:12]})")
-    content = path.read_bytes().partition(b"\n")[2]
-    if len(content) != about["size"] or hashlib.sha256(content).hexdigest() != about["sha256"]:
-        raise DataError(f"{path}: damaged, {len(content)} of {about['size']} bytes")
+    if len(found) != about["size"] or hashlib.sha256(found).hexdigest() != about["sha256"]:
+        raise DataError(f"{path}: damaged, {len(found)} of {about['size']} bytes")
+    return found
+
+
+def read(path: Path, key: str) -> State:
+    """The state in ``path``; DataError as of ``content``, and where this PyTorch cannot read it."""
+    import torch
+
     try:
-        state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        state: State = torch.load(io.BytesIO(content(path, key)), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
         raise DataError(f"{path}: cannot be read by this PyTorch ({str(error).splitlines()[0]})") from None
     return state
@@ -121,16 +138,22 @@ def _read(path: Path, key: str) -> State | None:
         return None
 
 
-def _write(path: Path, key: str, about: dict[str, Any], state: State) -> bool:
+def _write(path: Path, key: str, about: Mapping[str, Any], state: State) -> bool:
     import torch
 
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    content = buffer.getvalue()
-    first = {"key": key, **about, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    saved = buffer.getvalue()
+    first = {"key": key, **about, "size": len(saved), "sha256": hashlib.sha256(saved).hexdigest()}
     try:
-        files.write(path, json.dumps(first).encode() + b"\n" + content)
+        files.write(path, json.dumps(first).encode() + b"\n" + saved)
     except UserError as error:
         log.warning("no checkpoint: %s; the run goes on, but cannot continue from here", error)
         return False
     return True
+
+
+if __name__ == "__main__":
+    from bimp_exp import cli, store_commands
+
+    cli.main(store_commands.main)

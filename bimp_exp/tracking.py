@@ -55,6 +55,7 @@ class MLflow:
         self.uri = f"sqlite:///{self.database}" if self.database else uri
         self.experiment = experiment
         self._connection: tuple[Any, str] | None = None
+        self.behind: set[Path] = set()  # folders whose last mirroring failed
         self._warned: set[Path] = set()
 
     def sync(self, run_dir: Path) -> None:
@@ -68,7 +69,9 @@ class MLflow:
     def _safely(self, folder: Path, mirror: Callable[[Path], None]) -> None:
         try:
             mirror(folder)
+            self.behind.discard(folder)
         except Exception as error:  # whatever it is, training goes on
+            self.behind.add(folder)
             if folder not in self._warned:
                 self._warned.add(folder)
                 reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -13,6 +13,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import open_dict
 
 
@@ -70,7 +71,7 @@ def expand(
     grids: Sequence[Mapping[str, Any]] | None,
     arguments: Sequence[str],
 ) -> list[list[str]]:
-    """The overrides of every run, in the order of the grids; HydraException for a sweep that has no values to list."""
+    """The overrides of every run, in the order of the grids; ConfigError for a sweep that has no values to list."""
     from bimp_exp.config import plain
 
     runs: list[list[str]] = []
@@ -79,11 +80,22 @@ def expand(
         shared = {key: values for key, values in params.items() if key not in grid}
         given = [f"{key}={plain(values)}" for key, values in (*grid.items(), *shared.items())]
         sources = {o.get_key_element().lstrip("+"): o for o in parser.parse_overrides([*given, *arguments])}
+        for override in sources.values():
+            _check_values(override)
         (product,) = BasicSweeper.split_arguments(list(sources.values()), max_batch_size=None)
         new = {i: _values(run) for i, run in enumerate(product)}
         runs += [product[i] for i, values in new.items() if values not in seen]
         seen.update(new.values())
     return runs
+
+
+def _check_values(override: Override) -> None:
+    from bimp_exp.errors import ConfigError
+
+    if override.is_sweep_override() and not override.is_discrete_sweep():
+        raise ConfigError(f"{override.input_line}: a grid needs values that can be listed, as in 1,2 or range(0,10)")
+    if override.is_sweep_override() and not list(override.sweep_iterator()):
+        raise ConfigError(f"{override.input_line}: the grid is empty, since this has no values")
 
 
 def _values(run: list[str]) -> str:

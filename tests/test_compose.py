@@ -59,11 +59,12 @@ def test_a_configuration_is_what_hydra_composes(line: list[str]) -> None:
         made.config["optim"]["batch_size"] = -1  # a copy: the next must not see it
 
 
-def test_runs_that_differ_in_values_are_composed_once() -> None:
+@pytest.mark.parametrize("asks", [[], ["plan=true"], ["sweep.retry=failed"]])
+def test_runs_that_differ_in_values_are_composed_once(asks: list[str]) -> None:
     composer = Composer(load)
-    composer(["schedule=clr", "seed=0"])
+    composer(["schedule=clr", "seed=0", *asks])
     loads.clear()
-    configs = [composer(["schedule=clr", f"seed={seed}"]).config for seed in range(100)]
+    configs = [composer(["schedule=clr", f"seed={seed}", *asks]).config for seed in range(100)]
     assert not loads
     assert [config["seed"] for config in configs] == list(range(100))
 

@@ -5,27 +5,21 @@ With ``--rows KEYS --columns KEYS`` (swept keys, separated by commas) a sweep's 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 
+from bimp_exp.commands import Parser
 from bimp_exp.errors import ConfigError, UserError
 from bimp_exp.report import pivot_table
 from bimp_exp.report.pivot import WITHIN
 from bimp_exp.report.summary import print_run, print_summary, write_summary
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; {' '.join(self.format_usage().split())}")
-
-
 def main(arguments: list[str]) -> int:
     """Exit status 2 where the folder holds neither a run nor a sweep, or the keys are not those of its grid."""
-    parser = _Parser(prog="python -m bimp_exp.report", description="Tables of a run or a sweep.")
+    parser = Parser(prog="python -m bimp_exp.report", description="Tables of a run or a sweep.")
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="of a run or of a sweep")
     parser.add_argument("--rows", metavar="KEYS", help="swept keys, separated by commas: write a pivot")
     parser.add_argument("--columns", metavar="KEYS", help="the keys against them")

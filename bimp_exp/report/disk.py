@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -85,15 +86,28 @@ class Sweep:
 
 def read_run(folder: Path, cell: dict[str, Any] | None = None) -> Run:
     """The run in ``folder``; a file may be absent yet, but one that is not JSON is a DataError."""
-    failed = _read_json(folder / "failed.json")
+    failed = read_json(folder / "failed.json")
     failure = None if failed is None else " ".join(str(failed["error"]).split())
     return Run(
         folder=folder,
         cell=cell or {},
-        facts=_read_json(folder / "run.json") or {},
-        result=_read_json(folder / "result.json"),
+        facts=read_json(folder / "run.json") or {},
+        result=read_json(folder / "result.json"),
         failure=failure,
     )
+
+
+def read_phases(folder: Path) -> list[dict[str, Any]]:
+    """The phases in result.json, which come first there, without the rest of it; [] where there is no result."""
+    path, start = folder / "result.json", '"phases":'
+    try:
+        text = path.read_text()
+        phases: list[dict[str, Any]] = json.JSONDecoder().raw_decode(text, text.index(start) + len(start) + 1)[0]
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}); restore the file, or delete its folder and run again") from None
+    return phases
 
 
 def read_finished(folder: Path) -> tuple[Run, dict[str, Any]]:
@@ -106,7 +120,7 @@ def read_finished(folder: Path) -> tuple[Run, dict[str, Any]]:
 
 def read_sweep(folder: Path) -> Sweep:
     """The sweep in ``folder``; a DataError where it holds no sweep.json."""
-    facts = _read_json(folder / "sweep.json")
+    facts = read_json(folder / "sweep.json")
     if facts is None:
         raise DataError(f"{folder / 'sweep.json'}: absent; give the folder of a sweep (python run.py -m ...)")
     return Sweep(
@@ -116,6 +130,16 @@ def read_sweep(folder: Path) -> Sweep:
         swept=facts["swept"],
         runs=[read_run(folder / name, facts.get("cells", {}).get(name)) for name in facts["runs"]],
     )
+
+
+def find(root: Path, name: str) -> list[Path]:
+    """All folders from ``root`` down that hold a file ``name``, in the order of their names, but for MLflow's copies."""
+    found = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(below for below in folders if below != "mlartifacts")
+        if name in names:
+            found.append(Path(folder))
+    return found
 
 
 def read_lines(folder: Path) -> list[str]:
@@ -129,7 +153,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return [_parse(folder / "metrics.jsonl", line) for line in read_lines(folder)]
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
     try:
         return _parse(path, path.read_text())
     except FileNotFoundError:

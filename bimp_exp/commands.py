@@ -1,0 +1,23 @@
+"""What the commands ``python -m bimp_exp.NAME`` have in common."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn
+
+from bimp_exp.errors import ConfigError
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose errors are ConfigErrors, so that they are shown as one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """See the class."""
+        raise ConfigError(f"{message}; {' '.join(self.format_usage().split())}")
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines whose columns begin below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:{n}}" for cell, n in zip(row, widths, strict=True)).rstrip() for row in rows]
