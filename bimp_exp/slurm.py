@@ -7,6 +7,7 @@ has: the path of their job script names the sweep, the code they run and how man
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -54,7 +55,7 @@ class Worker:
         if not self.roots:
             conclude(self.sweep)
         if failed:
-            sys.exit(f"{failed} runs failed in this job")
+            sys.exit(f"failed in this job: {failed}")
 
     def leave(self, number: int, frame: FrameType | None) -> None:
         """Into the queue again first, since SLURM ends the job only seconds after that; then out of whatever runs."""
@@ -111,24 +112,21 @@ def submit(sweep: Path, settings: Mapping[str, Any], *, most: int | None, again:
     num_roots = len({_root(run) for run in runs.values()}) if wanted > 1 else wanted
     num_roots = num_roots if num_roots < wanted else 0
     ids: list[str] = []
-    if num_roots:
-        ids = _array(folder / "roots", settings, _worker(sweep, code, settings, roots=True), num_roots, after=[])
     try:
-        size = _largest_array()
-        for first in range(0, wanted, size):
-            worker = _worker(sweep, code, settings, roots=False)
-            ids += _array(folder, settings, worker, min(size, wanted - first), after=ids[:1] if num_roots else [])
+        ids += _arrays(folder / "roots", settings, _worker(sweep, code, settings, roots=True), num_roots, after=())
+        ids += _arrays(folder, settings, _worker(sweep, code, settings, roots=False), wanted, after=tuple(ids))
     except UserError:
-        subprocess.run(["scancel", *ids], check=False)
+        if ids:
+            subprocess.run(["scancel", *ids], check=False)
         raise
     return Submitted(
         workers=wanted, roots=num_roots, there=sum(there.values()), ids=ids, runs=len(runs), code=code
     )  # fmt: skip
 
 
-def workers(sweep: Path) -> dict[str, int]:
+def workers(sweep: Path, states: str = "PD,CF,R,S") -> dict[str, int]:
     """How many workers of ``sweep`` are queued or running, by HASH.NUMBER: their code, and the runs that they know of."""
-    asked = subprocess.run(["squeue", "-h", "-r", "-t", "PD,R,CF,S,RQ", "-o", "%o"], capture_output=True, text=True)
+    asked = subprocess.run(["squeue", "-h", "-r", "-t", states, "-o", "%o"], capture_output=True, text=True)
     if asked.returncode:
         raise UserError(f"squeue: {asked.stderr.strip() or 'failed'}")
     pattern = re.compile(rf"{re.escape(str(sweep.absolute()))}/.*?([0-9a-f]{{{snapshot.LENGTH}}}\.\d+)/[^/]*$")
@@ -162,7 +160,7 @@ def wait(sweep: Path, poll: float) -> None:
     """Until the sweep has no worker any more; it looks every ``poll`` seconds, and goes on where SLURM does not answer."""
     while True:
         with contextlib.suppress(UserError):
-            if not workers(sweep):
+            if not workers(sweep, "PD,CF,R,S,CG"):  # CG: on its way out, or into the queue again
                 return
         time.sleep(poll)
 
@@ -177,8 +175,10 @@ def _worker(sweep: Path, code: Path, settings: Mapping[str, Any], *, roots: bool
     return Worker(sweep=sweep.absolute(), code=code, roots=roots, most_restarts=most)
 
 
-def _array(folder: Path, settings: Mapping[str, Any], worker: Worker, size: int, *, after: Sequence[str]) -> list[str]:
-    """Submit ``size`` jobs that do the same; the id of their array, or of the one job."""
+def _arrays(
+    folder: Path, settings: Mapping[str, Any], worker: Worker, number: int, *, after: Sequence[str]
+) -> list[str]:
+    """Submit ``number`` jobs that do the same, once the jobs ``after`` are over; the ids of their arrays."""
     from submitit import AutoExecutor
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -204,14 +204,16 @@ def _array(folder: Path, settings: Mapping[str, Any], worker: Worker, size: int,
         given["slurm_srun_args"] = [f"--cpus-per-task={settings['cpus_per_task']}"]
     if after:
         given["slurm_dependency"] = f"afterany:{':'.join(after)}"
+    largest = _largest_array()
     python = f"{PYTHON} {sys.executable} -P"  # -P: not what lies in the current directory
     try:
-        executor = AutoExecutor(folder=folder / "%j", cluster="slurm", slurm_python=python)
-        executor.update_parameters(**given)
-        jobs = executor.submit_array([worker] * size)
+        with contextlib.redirect_stderr(io.StringIO()):  # sbatch's, which comes with the error
+            executor = AutoExecutor(folder=folder / "%j", cluster="slurm", slurm_python=python)
+            executor.update_parameters(**given)
+            sizes = [min(largest, number - first) for first in range(0, number, largest)]
+            return [executor.submit_array([worker] * size)[0].job_id.partition("_")[0] for size in sizes]
     except (FailedJobError, FailedSubmissionError) as error:
         raise UserError(f"SLURM does not take the sweep: {' '.join(str(error).split())[-300:]}") from None
-    return [jobs[0].job_id.partition("_")[0]]
 
 
 def _largest_array() -> int:

@@ -81,8 +81,8 @@ class Cluster:
         ).stdout
 
     def jobs(self) -> dict[str, str]:
-        """State of every job and array task that the controller remembers, by its raw id."""
-        lines = self.run("squeue", "-h", "-r", "-t", "all", "-o", "%A %T").split("\n")
+        """State of every job and array task that the controller remembers, by its id."""
+        lines = self.run("squeue", "-h", "-r", "-t", "all", "-o", "%i %T").split("\n")
         return dict(line.split() for line in lines if line)
 
     def kill_node(self, name: str) -> None:
