@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -109,8 +110,7 @@ def submit(sweep: Path, settings: Mapping[str, Any], *, most: int | None, again:
     wanted = max(0, min(most or MOST, len(runs)) - knowing)
     settings = {**settings, "name": settings["name"] or sweep.name}
     folder = sweep.absolute() / settings["submitit_folder"] / f"{code.name}.{num_cells}"
-    num_roots = len({_root(run) for run in runs.values()}) if wanted > 1 else wanted
-    num_roots = num_roots if num_roots < wanted else 0
+    num_roots = _num_roots(list(runs.values()), fewer_than=wanted)
     ids: list[str] = []
     try:
         ids += _arrays(folder / "roots", settings, _worker(sweep, code, settings, roots=True), num_roots, after=())
@@ -139,10 +139,10 @@ def say(submitted: Submitted, sweep: Path) -> None:
     s, console = submitted, Console(soft_wrap=True, highlight=False)
     others = [path for path in sorted(s.code.parent.iterdir()) if path != s.code and not path.name.startswith(".")]
     lines = [
-        f"{s.runs} runs to do, {s.there} workers there already, {s.workers} submitted" if s.runs else "no runs to do"
+        f"{s.runs} runs to do: {s.workers} workers submitted, {s.there} there already" if s.runs else "no runs to do"
     ]
     if s.roots:
-        lines[0] += f"; {s.roots} more come first and do what runs have in common, others wait for them in the queue"
+        lines[0] += f"; before them {s.roots} train what the runs have in common"
     for other in others:
         changed = snapshot.differing(other, s.code)
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
@@ -194,7 +194,7 @@ def _arrays(
         "stderr_to_stdout",
     )
     given = {key if key in shared else f"slurm_{key}": value for key, value in settings.items() if key not in own}
-    path = f"export PYTHONPATH={worker.code}${{PYTHONPATH:+:$PYTHONPATH}}"
+    path = f"export PYTHONPATH={shlex.quote(str(worker.code))}${{PYTHONPATH:+:$PYTHONPATH}}"
     given["slurm_setup"] = [*(given["slurm_setup"] or []), path]
     given["slurm_additional_parameters"] = {
         "requeue" if settings["requeue"] else "no-requeue": True,
@@ -205,7 +205,7 @@ def _arrays(
     if after:
         given["slurm_dependency"] = f"afterany:{':'.join(after)}"
     largest = _largest_array()
-    python = f"{PYTHON} {sys.executable} -P"  # -P: not what lies in the current directory
+    python = f"{PYTHON} {shlex.quote(sys.executable)} -P"  # -P: not what lies in the current directory
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # sbatch's, which comes with the error
             executor = AutoExecutor(folder=folder / "%j", cluster="slurm", slurm_python=python)
@@ -230,11 +230,21 @@ def _pending(sweep: Path) -> dict[str, Any]:
     return {name: about["config"] for name, about in how.items() if pending(sweep / name)}
 
 
-def _root(config: Mapping[str, Any]) -> str:
-    """What names the first phase of a run within its sweep, whose runs have data and machine in common."""
+def _num_roots(configs: Sequence[Mapping[str, Any]], *, fewer_than: int) -> int:
+    """How many first phases these runs of a sweep have, which have data and machine in common; 0 if not ``fewer_than``."""
     from hydra.utils import get_class
 
     from bimp_exp import numerics, plan
 
-    method = get_class(config["method"]["_target_"])
-    return numerics.phase_keys(config, plan.from_config(dict(config)), method, {"start": config["dense_checkpoint"]})[0]
+    known: dict[str, str] = {}
+    found: set[tuple[str, Any]] = set()
+    for config in configs:
+        if len(found) >= fewer_than:
+            return 0
+        text = json.dumps({**config, "seed": 0}, sort_keys=True)
+        if text not in known:
+            method = get_class(config["method"]["_target_"])
+            facts = {"start": config["dense_checkpoint"]}
+            known[text] = numerics.phase_keys(json.loads(text), plan.from_config(config), method, facts)[0]
+        found.add((known[text], config["seed"]))
+    return len(found) if len(found) < fewer_than else 0

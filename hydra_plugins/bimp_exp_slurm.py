@@ -19,7 +19,7 @@ POLL = 5.0  # seconds
 
 
 @dataclass
-class SlurmConf(SlurmQueueConf):
+class SlurmConf(SlurmQueueConf):  # type: ignore[misc]  # it has no hints that mypy sees
     """``jobs``: workers, null: one a run, at most 16; ``wait``: stay until the sweep is over; what differs from the plugin's
     defaults: names, one log file, and a worker that is cut off goes on by itself.
     """
@@ -37,7 +37,7 @@ class SlurmConf(SlurmQueueConf):
 ConfigStore.instance().store(group="hydra/launcher", name="slurm", node=SlurmConf, provider="bimp-exp")
 
 
-class BimpSlurmLauncher(SlurmLauncher):
+class BimpSlurmLauncher(SlurmLauncher):  # type: ignore[misc]
     """See the module."""
 
     def __init__(self, *, jobs: int | None, wait: bool, **settings: Any) -> None:
