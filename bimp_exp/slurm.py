@@ -55,11 +55,13 @@ class Worker:
         failed = work(self.sweep, roots=self.roots)
         if not self.roots:
             conclude(self.sweep)
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # all is done; Python takes seconds to end, without our handler
         if failed:
             sys.exit(f"failed in this job: {failed}")
 
     def leave(self, number: int, frame: FrameType | None) -> None:
         """Into the queue again first, since SLURM ends the job only seconds after that; then out of whatever runs."""
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         if int(os.environ.get("SLURM_RESTART_COUNT", 0)) < self.most_restarts:
             subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)
         sys.exit("SLURM asks this job to make room")
