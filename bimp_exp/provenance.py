@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 CODE = ("bimp_exp", "conf", "hydra_plugins", "run.py")
+RECORDED = "git.json"  # in a snapshot of the code: what git() said where it was taken
 PACKAGES = ("bimp-exp", "torch", "torchvision", "numpy", "hydra-core", "mlflow")
 
 
@@ -36,6 +37,9 @@ def config_hash(config: dict[str, Any]) -> str:
 
 def git(folder: Path) -> dict[str, Any]:
     """Commit of the code and whether code or configuration differ from it; nulls outside a repository."""
+    if (folder / RECORDED).exists():
+        recorded: dict[str, Any] = json.loads((folder / RECORDED).read_text())
+        return recorded
 
     def ask(*arguments: str) -> str | None:
         try:

@@ -1,0 +1,231 @@
+"""hydra/launcher=slurm on a real cluster: three virtual nodes that this file starts and ends itself.
+
+BIMP_SLURM=full is the size of the issue: chaos with 100 runs, 5,000 runs submitted, and sacct with a database.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bimp_exp import snapshot
+from tests.conftest import ROOT
+from tests.slurm_cluster import Cluster, install, wait_for
+from tests.test_resume import came_to, same
+
+FULL = os.environ.get("BIMP_SLURM") == "full"
+TINY = (
+    "dataset.subset=200", "model.depth=8", "optim.batch_size=32", "budget.epochs=4", "budget.dense_epochs=2",
+    "budget.cycles=2", "runtime.threads=1", "tracking=none",
+)  # fmt: skip
+SLURM = "hydra/launcher=slurm"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    reason = install()
+    if reason:
+        warnings.warn(f"NOTHING ABOUT SLURM IS TESTED: {reason}", stacklevel=1)  # pytest hides why it skips
+        pytest.skip(reason)
+    with Cluster(folder=tmp_path_factory.mktemp("slurm") / "cluster", max_array=2) as made:
+        yield made
+
+
+def command(folder: Path, *overrides: str, root: Path = ROOT, often: bool = False) -> list[str]:
+    """A sweep in ``folder`` with a store of its own. often: it saves after each step."""
+    places = [f"hydra.sweep.dir={folder}/sweep", f"store.root={folder}/phases", f"store.every={0 if often else 60}"]
+    return [sys.executable, str(root / "run.py"), "-m", *TINY, *places, *overrides]
+
+
+def launch(cluster: Cluster, folder: Path, *overrides: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
+    environment = cluster.environment | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command(folder, *overrides, root=root), env=environment, cwd=folder, capture_output=True, text=True, timeout=300
+    )  # fmt: skip
+
+
+def states(cluster: Cluster) -> list[str]:
+    """Of all jobs that are over, and were not dealt with by the test before."""
+    return sorted(cluster.jobs().values())
+
+
+def idle(cluster: Cluster) -> bool:
+    return not cluster.run("squeue", "-h").strip()
+
+
+def test_a_sweep_on_slurm_equals_the_local_one_and_its_failed_jobs_say_so(cluster: Cluster, tmp_path: Path) -> None:
+    grid = ("schedule=allr,clr,llr", "lr.initial=0.1,1e30")
+    done = launch(cluster, tmp_path / "slurm", *grid, SLURM, "hydra.launcher.jobs=3", "hydra.launcher.gpus_per_node=1")
+    sweep = tmp_path / "slurm" / "sweep"
+    assert done.returncode == 0, done.stderr
+    assert "6 runs to do: 3 workers submitted, 0 there already; before them 2 train" in done.stdout
+    assert not list(sweep.glob("*/result.json"))  # it did not wait
+    assert len(cluster.jobs()) == 2 + 3  # in arrays of at most 2
+    there = launch(cluster, tmp_path / "slurm", *grid, SLURM, "hydra.launcher.jobs=3")
+    assert "6 runs to do: 0 workers submitted, 3 there already" in there.stdout
+    local = launch(cluster, tmp_path / "local", *grid)
+    assert "3 of 6 runs failed" in local.stderr
+    wait_for(lambda: idle(cluster), 120)
+    assert set(states(cluster)) == {"COMPLETED", "FAILED"}
+    assert states(cluster).count("FAILED") >= 2  # the common first phase of three runs, then those runs
+    results = sorted(path.parent.name for path in sweep.glob("*/result.json"))
+    assert len(results) == 3
+    assert len(list(sweep.glob("*/failed.json"))) == 3
+    for name in results:
+        same(sweep / name, tmp_path / "local" / "sweep" / name)
+    assert (sweep / "summary.csv").exists()  # the last worker wrote it
+    number = len(cluster.jobs())
+    again = launch(cluster, tmp_path / "slurm", *grid, SLURM)
+    assert "no runs to do" in again.stdout
+    assert "3 of 6 runs failed" in again.stderr
+    assert len(cluster.jobs()) == number
+    more = launch(cluster, tmp_path / "slurm", grid[0], "lr.initial=0.1,0.2", SLURM, "hydra.launcher.partition=dry")
+    assert "3 runs to do: 3 workers submitted, 0 there already" in more.stdout
+    cluster.run("scancel", "--user=root")
+
+
+def test_jobs_run_the_code_that_was_submitted(cluster: Cluster, tmp_path: Path) -> None:
+    project = snapshot.take(tmp_path / "project")
+    arguments = (SLURM, "seed=0,1", "hydra.launcher.jobs=1", "+hydra.launcher.additional_parameters.hold=true")
+    assert launch(cluster, tmp_path / "a", *arguments, root=project).returncode == 0
+    execution = project / "bimp_exp" / "execution.py"
+    execution.write_text(execution.read_text() + "raise RuntimeError\n")
+    changed = launch(cluster, tmp_path / "a", *arguments, root=project)
+    assert "2 runs to do: 0 workers submitted, 1 there already" in changed.stdout
+    assert "not that of an earlier submission of this sweep: bimp_exp/execution.py differ" in changed.stdout
+    (job,) = cluster.run("squeue", "-h", "-o", "%A").split()
+    cluster.run("scontrol", "release", job)
+    wait_for(lambda: idle(cluster), 60)
+    runs = list((tmp_path / "a" / "sweep").glob("*/result.json"))
+    assert len(runs) == 2
+    facts = json.loads((runs[0].parent / "run.json").read_text())
+    assert facts["provenance"]["git"] == json.loads((project / "git.json").read_text())
+
+
+def test_what_slurm_refuses_is_one_line(cluster: Cluster, tmp_path: Path) -> None:
+    refused = launch(cluster, tmp_path, SLURM, "seed=0,1", "hydra.launcher.partition=nowhere")
+    assert refused.returncode == 2
+    assert "invalid partition specified: nowhere" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+class Chaos:
+    """What happens to jobs, each chosen by ``draw``."""
+
+    def __init__(self, cluster: Cluster, seed: int) -> None:
+        self.cluster, self.draw = cluster, random.Random(seed)
+        self.happened: list[str] = []
+
+    def strikes(self, number: int) -> Iterator[Callable[[], None]]:
+        """Each kind equally often, in an order by chance."""
+        kinds = [self.requeue, self.signal, self.kill, self.preempt, self.node]
+        for what in self.draw.sample([kinds[i % len(kinds)] for i in range(number)], number):
+            self.happened.append(what.__name__)
+            yield what
+
+    def _ask(self, *arguments: str) -> None:
+        """Ask it of SLURM for one of the workers that run; it may be over by then."""
+        running = self.cluster.run("squeue", "-h", "-r", "-p", "low", "-t", "R", "-o", "%A").split()
+        if running:
+            job = self.draw.choice(running)
+            subprocess.run([*arguments, job], env=self.cluster.environment, capture_output=True, timeout=60)
+
+    def requeue(self) -> None:
+        self._ask("scontrol", "requeue")
+
+    def signal(self) -> None:
+        self._ask("scancel", "--signal=USR2")
+
+    def kill(self) -> None:
+        self._ask("scancel", "--signal=KILL")
+
+    def preempt(self) -> None:
+        self.cluster.run("sbatch", "-p", "main", "-N1", "--exclusive", "-t1", "-o", "/dev/null", "--wrap", "sleep 1")
+
+    def node(self) -> None:
+        name = self.draw.choice(["n1", "n2", "n3"])
+        self.cluster.kill_node(name)
+        time.sleep(1)
+        self.cluster.start_node(name)
+
+
+def test_chaos(cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Jobs are requeued, signalled, killed and preempted, nodes and the submitter die, time limits pass: all runs are done,
+    once, with the bits of undisturbed ones.
+    """
+    schedules, seeds, strikes = (
+        ("allr,clr,llr,ft", 5, 8) if not FULL else ("allr,clr,llr,ft,slr,linear,cosine,lrw", 13, 60)
+    )
+    grid = (f"schedule={schedules}", f"seed=range({seeds})")
+    environment = cluster.environment | {"OMP_NUM_THREADS": "1"}
+    settings = ("jobs=4", "partition=low", "timeout_min=1", "signal_delay_s=10", "wait=true")
+    submission = command(tmp_path, *grid, SLURM, *(f"hydra.launcher.{s}" for s in settings), often=True)
+    quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    (tmp_path / "alone").mkdir()
+    alone = subprocess.Popen(command(tmp_path / "alone", *grid), **quiet)  # type: ignore[call-overload]
+    submitter = subprocess.Popen(submission, **quiet)  # type: ignore[call-overload]
+    wait_for(lambda: bool(cluster.run("squeue", "-h", "-p", "low", "-t", "R").strip()))
+    submitter.send_signal(signal.SIGKILL)
+    submitter.wait()
+    chaos = Chaos(cluster, seed=4)
+    for strike in chaos.strikes(strikes):
+        time.sleep(chaos.draw.uniform(1, 5))
+        strike()
+    submissions = 0
+    while submissions < 4 and subprocess.run(submission, **quiet).returncode:  # type: ignore[call-overload]
+        submissions += 1
+    assert alone.wait() == 0
+    sweep, reference = tmp_path / "sweep", tmp_path / "alone" / "sweep"
+    runs = json.loads((sweep / "sweep.json").read_text())["runs"]
+    assert len(runs) == seeds * (schedules.count(",") + 1)
+    assert not list(sweep.glob("*/failed.json"))
+    for run in runs:
+        same(sweep / run, reference / run)
+    keys = {phase["key"] for run in runs for phase in came_to(sweep / run)[0]["phases"]}
+    assert {path.parent.name for path in (tmp_path / "phases").glob("*/done.pt")} == keys
+    logs = "".join(path.read_text() for path in sweep.glob("slurm/**/*_log.out"))
+    ended = re.findall(r"^(.*: (?:dense|cycle \d)) (\d+)/\2 loss", logs, re.MULTILINE)
+    starts = sum(json.loads((sweep / run / "run.json").read_text())["starts"] for run in runs)
+    asked = sum(phase["epochs"] for run in runs for phase in came_to(sweep / run)[0]["phases"])
+    counts, signals = Counter(chaos.happened), logs.count("SLURM asks this job to make room")
+    with capsys.disabled():
+        print(
+            f"\nSLURM chaos: {len(runs)} runs, started {starts} times; {', '.join(f'{n} {k}' for k, n in counts.items())}; "
+            f"{signals} times a job made room when asked; {submissions} submissions more; {asked:g} epochs requested, "
+            f"{len(keys)} phases distinct, {len(ended)} trained to their end"
+        )
+    assert len(ended) - len(keys) <= len(chaos.happened) + 1
+
+
+@pytest.mark.skipif(not FULL, reason="BIMP_SLURM=full installs a database for it")
+def test_sacct_says_failed(tmp_path: Path) -> None:
+    reason = install(accounting=True)
+    if reason:
+        pytest.skip(reason)
+    with Cluster(folder=tmp_path / "cluster", accounting=True) as cluster:
+        done = launch(cluster, tmp_path / "a", "lr.initial=0.1,1e30", SLURM, "hydra.launcher.wait=true")
+        assert done.returncode == 2
+        assert "1 of 2 runs failed" in done.stderr
+        wait_for(lambda: "RUNNING" not in cluster.run("sacct", "-nPX", "-o", "State"))
+        assert sorted(cluster.run("sacct", "-nPX", "-o", "State").split()) == ["COMPLETED", "FAILED"]
+
+
+@pytest.mark.skipif(not FULL, reason="BIMP_SLURM=full submits 5,000 runs")
+def test_five_thousand_runs_are_submitted_in_half_a_minute(cluster: Cluster, tmp_path: Path) -> None:
+    number = 5000
+    done = launch(cluster, tmp_path, SLURM, f"seed=range({number})", "hydra.launcher.partition=dry")
+    assert f"{number} runs to do: 16 workers submitted, 0 there already" in done.stdout
+    cluster.run("scancel", "--user=root")
