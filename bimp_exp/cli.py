@@ -62,10 +62,11 @@ def launch(cfg: DictConfig) -> float | None:
 
 
 def _launch(cfg: DictConfig) -> float | None:
+    hydra = HydraConfig.get()
     config, asks = resolve(cfg)
+    sweep.check_choices(hydra.runtime.choices, config)
     planned = plan.from_config(config)
     console = Console()
-    hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     identity = sweep.identity(dict(hydra.runtime.choices), config)
     if asks["plan"]:

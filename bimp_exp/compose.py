@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bimp_exp import cli
 from bimp_exp.config import ASKS
-from bimp_exp.sweep import parse
+from bimp_exp.sweep import check_choices, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,7 @@ class Composer:
     def _whole(self, overrides: list[str]) -> tuple[Composed, DictConfig]:
         config = self._load(overrides)
         values, asks = cli.resolve(without_hydra(config))
+        check_choices(config.hydra.runtime.choices, values)
         return Composed(config=values, choices=dict(config.hydra.runtime.choices), asks=asks), config
 
 

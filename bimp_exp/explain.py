@@ -58,6 +58,8 @@ def _composition(error: ConfigCompositionException, cause: BaseException | None)
         return first_line(cause)
     if isinstance(cause, OmegaConfBaseException):
         return f"{text.removeprefix('Error merging override ')}: {first_line(cause)}"
+    if match := re.match(r"In '.*': Could not load '(.*)/(.*?)'", text):
+        return f"{match[1]}={match[2]}: no such option"
     if match := re.match(r"Could not delete from config. '(.*)' does not exist", text):
         return f"no such key: {match[1]}, so it cannot be deleted"
     if match := re.match(r"Could not append to config. An item is already at '(.*)'", text):

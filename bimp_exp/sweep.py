@@ -22,8 +22,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from bimp_exp import files
-from bimp_exp.config import plain
-from bimp_exp.errors import DataError
+from bimp_exp.config import RUN, parameters, plain
+from bimp_exp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from bimp_exp.compose import Composed
@@ -148,6 +148,16 @@ def _read(path: Path) -> dict[str, Any] | None:
     except ValueError:
         raise DataError(f"{path}: not JSON; restore the file, or delete the sweep's folder") from None
     return found
+
+
+def check_choices(choices: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """ConfigError where a group was given a list, which Hydra merges into an option that nobody has written.
+
+    It then names no choice for the group.
+    """
+    for key in parameters(RUN):
+        if isinstance(config.get(key), dict) and "_target_" in config[key] and key not in choices:
+            raise ConfigError(f"{key}: a group has one option, not a list; for a run with each, -m {key}=A,B")
 
 
 def groups(choices: Mapping[str, Any]) -> dict[str, Any]:

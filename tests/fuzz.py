@@ -156,7 +156,8 @@ def missing(draw: random.Random) -> Case:
     group, option, key, _ = draw.choice(KEYS)
     if draw.random() < 0.5:
         return Case(arguments=[f"{group}={option}", f"~{group}.{key}"], names=f"{group}.{key}")
-    value = draw.choice(["=null", "=3", "=[]", "=", "=[clr,llr]", "={a: 1}"])
+    several = ",".join(draw.choices(GROUPS[group], k=2))
+    value = draw.choice(["=null", "=3", "=[]", "=", f"=[{several}]", "=[clr,llr]", "={a: 1}"])
     if draw.random() < 0.3:
         return Case(arguments=[f"~{group}"], names=group)
     return Case(arguments=[f"{group}{value}"], names=group)
