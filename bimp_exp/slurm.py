@@ -48,7 +48,7 @@ class Worker:
     def __call__(self) -> None:
         """Exit status 1 where a run failed, so that SLURM says FAILED."""
         signal.signal(signal.SIGUSR2, self.leave)
-        if self.code != snapshot.ROOT:
+        if self.code.resolve() != snapshot.ROOT:
             sys.exit(f"this job runs the code in {snapshot.ROOT}, not that of its submission in {self.code}")
         from bimp_exp.worker import work
 
@@ -238,15 +238,10 @@ def _num_roots(configs: Sequence[Mapping[str, Any]], *, fewer_than: int) -> int:
 
     from bimp_exp import numerics, plan
 
-    known: dict[str, str] = {}
-    found: set[tuple[str, Any]] = set()
+    found: set[str] = set()
     for config in configs:
+        method, facts = get_class(config["method"]["_target_"]), {"start": config["dense_checkpoint"]}
+        found.add(numerics.phase_keys(config, plan.from_config(config), method, facts)[0])
         if len(found) >= fewer_than:
             return 0
-        text = json.dumps({**config, "seed": 0}, sort_keys=True)
-        if text not in known:
-            method = get_class(config["method"]["_target_"])
-            facts = {"start": config["dense_checkpoint"]}
-            known[text] = numerics.phase_keys(json.loads(text), plan.from_config(config), method, facts)[0]
-        found.add((known[text], config["seed"]))
-    return len(found) if len(found) < fewer_than else 0
+    return len(found)

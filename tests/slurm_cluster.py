@@ -21,7 +21,6 @@ from pathlib import Path
 
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
 ACCOUNTING = ("slurmdbd", "mariadb-server")
-PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 REQUEUE_DELAY = 5  # seconds that a requeued job waits; 120 on most clusters
 
@@ -30,7 +29,7 @@ def install(*, accounting: bool = False) -> str | None:
     """See to the packages; None, or why there can be no cluster here."""
     if os.geteuid() != 0:
         return "a SLURM cluster for tests needs root"
-    programs = (*PROGRAMS, "slurmdbd", "mariadbd") if accounting else PROGRAMS
+    programs = ["slurmctld", "slurmd", "sbatch", "munged", *(["slurmdbd", "mariadbd"] if accounting else [])]
     with open("/tmp/.bimp_exp_apt.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes
         if all(shutil.which(program, path=PATH) for program in programs):
@@ -93,7 +92,7 @@ class Cluster:
                 os.kill(pid, signal.SIGKILL)
 
     def start_node(self, name: str) -> None:
-        """Start it, or start it again."""
+        """For the first time or again."""
         self._daemon(name, "slurmd", "-D", "-N", name)
 
     def stop(self) -> None:
@@ -128,8 +127,7 @@ class Cluster:
     def _start(self) -> None:
         for name in ("log", "state", "munge", "db"):
             (self.folder / name).mkdir(parents=True)
-        for folder in (self.folder, self.folder / "munge"):
-            folder.chmod(0o755)
+        self.folder.chmod(0o755)
         key = self.folder / "munge" / "key"
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(1024))
@@ -230,12 +228,9 @@ class Cluster:
         )  # fmt: skip
         root = ["mariadb", "--no-defaults", f"--socket={store}/socket", "--user=root"]
         wait_for(lambda: self._ok(*root, "--execute=SELECT 1"))
-        for statement in (
-            "CREATE DATABASE slurm_acct_db",
-            "CREATE USER 'slurm'@'127.0.0.1' IDENTIFIED BY 'local'",
-            "GRANT ALL ON slurm_acct_db.* TO 'slurm'@'127.0.0.1'",
-        ):
-            self.run(*root, f"--execute={statement}")
+        user = "'slurm'@'127.0.0.1'"
+        allow = f"CREATE USER {user} IDENTIFIED BY 'local'; GRANT ALL ON slurm_acct_db.* TO {user}"
+        self.run(*root, f"--execute=CREATE DATABASE slurm_acct_db; {allow}")
         configuration = self.folder / "slurmdbd.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(
