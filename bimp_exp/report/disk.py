@@ -110,14 +110,6 @@ def read_phases(folder: Path) -> list[dict[str, Any]]:
     return phases
 
 
-def read_finished(folder: Path) -> tuple[Run, dict[str, Any]]:
-    """A finished run and its result; a DataError where it has none."""
-    run = read_run(folder)
-    if run.result is None:
-        raise DataError(f"{folder / 'result.json'}: absent, this run is {run.status}; only a finished run has one")
-    return run, run.result
-
-
 def read_sweep(folder: Path) -> Sweep:
     """The sweep in ``folder``; a DataError where it holds no sweep.json."""
     facts = read_json(folder / "sweep.json")

@@ -7,13 +7,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 
-from bimp_exp.report.disk import read_finished, read_metrics
+from bimp_exp.report.disk import read_metrics, read_run
 from bimp_exp.report.grid_plot import choose_axes, grid_figure
 from bimp_exp.report.run_plots import accuracy_figure, layers_figure, learning_rate_figure, save_plots
 from bimp_exp.report.summary import summarise
@@ -37,7 +38,7 @@ def texts(axes: Axes) -> list[str]:
 
 def test_learning_rate_and_sparsity(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r", cycles=2)
-    _, result = read_finished(folder)
+    result: Any = read_run(folder).result
     above, below = learning_rate_figure(read_metrics(folder), result).axes
     curves = [line for line in above.lines if line.get_linestyle() == "-"]
     assert [(line.get_xdata()[0], line.get_xdata()[-1]) for line in curves] == [(1, 40), (41, 60), (61, 80)]
@@ -52,7 +53,8 @@ def test_learning_rate_and_sparsity(tmp_path: Path) -> None:
 
 def test_accuracy(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r", cycles=2, test=0.9)
-    run, result = read_finished(folder)
+    run = read_run(folder)
+    result: Any = run.result
     figure = accuracy_figure(read_metrics(folder), result, run.metric)
     (axes,) = figure.axes
     assert labelled(axes, "validation") == ([10, 20, 30, 40], [80, 83.333333, 85, 86])  # 90 - 20/(epoch + 1)
@@ -67,13 +69,13 @@ def test_accuracy(tmp_path: Path) -> None:
 def test_accuracy_takes_the_later_value_of_a_repeated_step(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r", cycles=0)
     again = {"step": 20, "phase": "dense", "train_accuracy": 0.5, "validation_accuracy": 0.25}
-    _, result = read_finished(folder)
+    result: Any = read_run(folder).result
     axes = accuracy_figure([*read_metrics(folder), again], result, "accuracy").axes[0]
     assert labelled(axes, "validation") == ([10, 20, 30, 40], [80, 25, 85, 86])
 
 
 def test_layers(tmp_path: Path) -> None:
-    _, result = read_finished(make_run(tmp_path / "r", cycles=1, num_layers=56))
+    result: Any = read_run(make_run(tmp_path / "r", cycles=1, num_layers=56)).result
     figure = layers_figure(result)
     (axes,) = figure.axes
     assert len(axes.patches) == 56
@@ -89,7 +91,7 @@ def test_layers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cycles", [0, 1, 30])
 def test_files_are_images_of_a_sane_size(tmp_path: Path, cycles: int) -> None:
     folder = make_run(tmp_path / "r", cycles=cycles)
-    save_plots(folder, read_finished(folder)[1])
+    save_plots(folder, read_run(folder).result or {})
     assert sorted(path.name for path in (folder / "plots").iterdir()) == [
         "accuracy.png",
         "layers.png",
@@ -106,7 +108,7 @@ def test_a_phase_without_steps_is_drawn(tmp_path: Path) -> None:
     result = json.loads((folder / "result.json").read_text())
     result["phases"][1] |= {"num_steps": 0, "learning_rate": None}
     (folder / "result.json").write_text(json.dumps(result))
-    save_plots(folder, read_finished(folder)[1])
+    save_plots(folder, read_run(folder).result or {})
 
 
 def test_plots_touch_nothing_global() -> None:
