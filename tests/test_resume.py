@@ -169,7 +169,7 @@ def test_a_checkpoint_of_another_configuration_is_refused_by_name(
     foreign, ours = partial(tmp_path / "a"), partial(tmp_path / "b")
     assert foreign.parent.name != ours.parent.name
     ours.write_bytes(foreign.read_bytes())
-    with pytest.raises(DataError, match=f"of another configuration .dense, {foreign.parent.name[:12]}"):
+    with pytest.raises(DataError, match=f"of another configuration .test: dense, {foreign.parent.name[:12]}"):
         store.read(ours, ours.parent.name)
     do(tmp_path / "b", config("imp", OFTEN))
     do(tmp_path / "whole", config("imp"))
