@@ -13,6 +13,7 @@ import signal
 import socket
 import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -22,7 +23,6 @@ from pathlib import Path
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
 ACCOUNTING = ("slurmdbd", "mariadb-server")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-REQUEUE_DELAY = 5  # seconds that a requeued job waits; 120 on most clusters
 
 
 def install(*, accounting: bool = False) -> str | None:
@@ -30,17 +30,16 @@ def install(*, accounting: bool = False) -> str | None:
     if os.geteuid() != 0:
         return "a SLURM cluster for tests needs root"
     programs = ["slurmctld", "slurmd", "sbatch", "munged", *(["slurmdbd", "mariadbd"] if accounting else [])]
-    with open("/tmp/.bimp_exp_apt.lock", "w") as lock:
+    with (Path(tempfile.gettempdir()) / "bimp_exp_apt.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes
         if all(shutil.which(program, path=PATH) for program in programs):
             return None
         if shutil.which("apt-get") is None:
             return f"no {', '.join(programs)} here, and no apt-get"
         packages = [*PACKAGES, *(ACCOUNTING if accounting else ())]
-        get = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"]
-        quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
-            done = subprocess.run([*get, *command], env=quiet, capture_output=True, text=True)
+            get = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120", *command]
+            done = subprocess.run(get, capture_output=True, text=True)
         return None if done.returncode == 0 else f"apt-get install {' '.join(packages)}: {done.stderr.strip()[-200:]}"
 
 
@@ -132,9 +131,7 @@ class Cluster:
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(1024))
         with ExitStack() as stack:
-            ports = [stack.enter_context(socket.socket()) for _ in range(self.nodes + 3)]
-            for port in ports:
-                port.bind(("127.0.0.1", 0))
+            ports = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(self.nodes + 3)]
             numbers = iter([int(port.getsockname()[1]) for port in ports])
         self._daemon(
             "munged", "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={self._socket}",
@@ -178,7 +175,7 @@ class Cluster:
             ]  # fmt: skip
         return [
             "ClusterName=test", f"SlurmctldHost={host}(127.0.0.1)", f"SlurmctldPort={next(ports)}",
-            "AuthType=auth/munge", f"AuthInfo=socket={self._socket},cred_expire={REQUEUE_DELAY}",
+            "AuthType=auth/munge", f"AuthInfo=socket={self._socket},cred_expire=5",  # s; a requeued job waits so long
             "SlurmUser=root", "SlurmdUser=root",
             f"StateSaveLocation={here}/state", f"SlurmdSpoolDir={here}/spool.%n",
             f"SlurmctldLogFile={here}/log/slurmctld", f"SlurmdLogFile={here}/log/slurmd.%n",
