@@ -65,9 +65,9 @@ class Phases:
         """Phase ``key`` is over. about: what ``header`` shall say of it beside its key: name, recipe, epochs, seconds."""
         folder = self.root / key
         if _write(folder / "done.pt", key, about, state):
-            for partial in ("partial.pt", "partial.previous.pt"):
+            for old in (folder / "partial.pt", folder / "partial.previous.pt", *folder.glob(".*.tmp")):  # cut writes, too
                 with contextlib.suppress(OSError):
-                    (folder / partial).unlink(missing_ok=True)
+                    old.unlink(missing_ok=True)
 
     def save_partial(self, key: str, about: Mapping[str, Any], state: State) -> None:
         """Phase ``key`` is under way; the checkpoint before this one is kept, in case this one should be damaged."""

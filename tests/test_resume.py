@@ -107,6 +107,7 @@ def test_killed_at_any_instant_every_method_ends_with_the_same_bits(method: str,
     }  # a checkpoint after each step, so that many are cut through
     assert kill_until_done(tmp_path / "killed", often, KILLS, seed=len(method)) >= min(KILLS, 1)
     same(tmp_path / "killed", tmp_path / "whole")
+    assert {path.name for path in (tmp_path / "killed").glob("phases/*/*")} == {"done.pt"}  # no half-written file stays
 
 
 class CutError(Exception):
