@@ -65,7 +65,11 @@ class Phases:
         """Phase ``key`` is over. about: what ``header`` shall say of it beside its key: name, recipe, epochs, seconds."""
         folder = self.root / key
         if _write(folder / "done.pt", key, about, state):
-            for old in (folder / "partial.pt", folder / "partial.previous.pt", *folder.glob(".*.tmp")):  # cut writes, too
+            for old in (
+                folder / "partial.pt",
+                folder / "partial.previous.pt",
+                *folder.glob(".*.tmp"),
+            ):  # cut writes, too
                 with contextlib.suppress(OSError):
                     old.unlink(missing_ok=True)
 

@@ -68,14 +68,17 @@ def idle(cluster: Cluster) -> bool:
 
 def test_a_sweep_on_slurm_equals_the_local_one_and_its_failed_jobs_say_so(cluster: Cluster, tmp_path: Path) -> None:
     grid = ("schedule=allr,clr,llr", "lr.initial=0.1,1e30")
-    done = launch(cluster, tmp_path / "slurm", *grid, SLURM, "hydra.launcher.jobs=3", "hydra.launcher.gpus_per_node=1")
+    workers = ("hydra.launcher.jobs=3", "+hydra.launcher.additional_parameters.hold=true")
+    done = launch(cluster, tmp_path / "slurm", *grid, SLURM, *workers, "hydra.launcher.gpus_per_node=1")
     sweep = tmp_path / "slurm" / "sweep"
     assert done.returncode == 0, done.stderr
     assert "6 runs to do: 3 workers submitted, 0 there already; before them 2 train" in done.stdout
     assert not list(sweep.glob("*/result.json"))  # it did not wait
     assert len(cluster.jobs()) == 2 + 3  # in arrays of at most 2
-    there = launch(cluster, tmp_path / "slurm", *grid, SLURM, "hydra.launcher.jobs=3")
+    there = launch(cluster, tmp_path / "slurm", *grid, SLURM, *workers)
     assert "6 runs to do: 0 workers submitted, 3 there already" in there.stdout
+    for job in {*cluster.run("squeue", "-h", "-o", "%F").split()}:
+        cluster.run("scontrol", "release", job)
     local = launch(cluster, tmp_path / "local", *grid)
     assert "3 of 6 runs failed" in local.stderr
     wait_for(lambda: idle(cluster), 120)
