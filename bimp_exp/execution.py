@@ -228,17 +228,13 @@ class Execution:
     def keep(self, scores: dict[str, float], *, more: bool) -> None:
         """The network as it is may be the run's: it is if none before has its validation accuracy. ``more``: it may change."""
         best = max((c["validation"] for c in self.history.candidates), default=-1.0)
-        name, epochs = self.plan.phases[len(self.history.phases) - 1].phase.name, self.epochs()
+        name, epochs = self.history.phases[-1]["name"], float(sum(phase["epochs"] for phase in self.history.phases))
         sparsity = metrics.sparsity(
             metrics.layer_counts(self.model, every_weight=self.x.conventions.prune_every_weight)
         )
         self.history.candidates.append({"phase": name, "epochs": epochs, "sparsity": sparsity} | scores)
         if scores["validation"] > best:
             self.chosen = {key: value.clone() for key, value in self.model.state_dict().items()} if more else {}
-
-    def epochs(self) -> float:
-        """Epochs of the phases that are over."""
-        return float(sum(phase["epochs"] for phase in self.history.phases))
 
     def finish(self) -> dict[str, Any]:
         """Write and return the result; the network is the candidate of highest validation accuracy, the first of equals."""

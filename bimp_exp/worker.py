@@ -20,11 +20,7 @@ from bimp_exp import cli, files, sweep
 from bimp_exp.errors import BusyError, UserError
 
 POLL = 1.0  # seconds
-INTERRUPTED = (
-    "KeyboardInterrupt",
-    "SystemExit",
-    "UncompletedJobError",
-)  # the last is submitit's: the job's time is over
+INTERRUPTED = ("KeyboardInterrupt", "SystemExit", "UncompletedJobError")  # the last is submitit's: time is over
 
 
 def work(folder: Path, *, roots: bool = False) -> int:
@@ -49,8 +45,6 @@ def work(folder: Path, *, roots: bool = False) -> int:
             except BusyError as error:
                 later.append(name)
                 waits = waits or error.phase
-            except (KeyboardInterrupt, SystemExit):
-                raise
             except Exception as error:
                 if type(error).__name__ in INTERRUPTED:
                     raise
