@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
-from bimp_exp import checkpoint, metrics, numerics, prune, pruning
+from bimp_exp import checkpoint, metrics, numerics, prune, pruning, results
 from bimp_exp.attest import Attest
 from bimp_exp.dataset.data import Data
 from bimp_exp.errors import BusyError
 from bimp_exp.experiment import Experiment
 from bimp_exp.history import History
-from bimp_exp.ledger import ledger, seconds_of
+from bimp_exp.ledger import seconds_of
 from bimp_exp.lr import Schedule
 from bimp_exp.measure import Measure
 from bimp_exp.method.base import Setting
@@ -31,9 +31,6 @@ from bimp_exp.progress import Display
 from bimp_exp.record import Record
 from bimp_exp.selector.base import Masks
 
-IMAGES_PER_SECOND_INCLUDES = (
-    "batches, augmentation, forward, backward, optimiser, masks; not evaluation, logging, saving"
-)
 POLL = 1.0  # seconds between two looks at a phase that another process computes
 
 
@@ -246,38 +243,6 @@ class Execution:
         copy.load_state_dict(self.record.save(self.model.state_dict()))
         copy.to(self.device).to(memory_format=self.x.runtime.memory_format)
         self.attest.same_outputs(self.measure.outputs(copy), self.measure.outputs(self.model))
-        seconds = time.perf_counter() - self.started
-        spent = ledger(
-            history.phases,
-            multiply_adds=self.multiply_adds,
-            seconds=seconds,
-            images_evaluated=history.images_evaluated,
-            extra_passes=history.extra_passes,
-        )
-        rates = [lr for lr, planned in zip(self.rates(), self.plan.phases, strict=True) if planned.num_steps]
-        result = {
-            "phases": [phase | {"key": key} for phase, key in zip(history.phases, self.keys, strict=True)],
-            "candidates": history.candidates,
-            "final": final | self.measure.facts(),
-            "budget": {
-                "epochs": self.plan.budget_epochs,
-                "epochs_used": self.plan.epochs,
-                "num_steps": self.plan.num_steps,
-                "num_images": spent["num_images"],
-            },
-            "ledger": spent,
-            "attested": dict(history.checks),
-            "images_per_second_includes": IMAGES_PER_SECOND_INCLUDES,
-            "data_hash": self.data.fingerprint,
-            "learning_rates": _sample(rates),
-            "seconds": seconds,
-        }
+        result = results.of(self, final=final | self.measure.facts(), seconds=time.perf_counter() - self.started)
         self.record.finish(result)
         return result
-
-
-def _sample(rates: list[Schedule], most: int = 2000) -> dict[str, list[float]]:
-    """Step and learning rate of all phases one after the other, thinned out evenly to ``most`` points, for plots."""
-    every = [rate(i) for rate in rates for i in range(rate.num_steps)]
-    steps = sorted({i * len(every) // most for i in range(most)} if len(every) > most else set(range(len(every))))
-    return {"step": [float(s + 1) for s in steps], "rate": [every[s] for s in steps]}
