@@ -51,7 +51,10 @@ class Phases:
 
     def load(self, key: str) -> State | None:
         """The state after phase ``key``, or None; a damaged file counts as none."""
-        return _read(self.root / key / "done.pt", key)
+        state = _read(self.root / key / "done.pt", key)
+        if state is not None:
+            self._tidy(key)  # who wrote it may have been killed right after
+        return state
 
     def load_partial(self, key: str) -> State | None:
         """The newest whole state inside phase ``key``, or None."""
@@ -63,15 +66,17 @@ class Phases:
 
     def save(self, key: str, about: Mapping[str, Any], state: State) -> None:
         """Phase ``key`` is over. about: what ``header`` shall say of it beside its key: name, recipe, epochs, seconds."""
+        if _write(self.root / key / "done.pt", key, about, state):
+            self._tidy(key)
+
+    def _tidy(self, key: str) -> None:
+        """Remove what a phase that is over does not need: states inside it, writes that were cut off, a dead one's lease."""
         folder = self.root / key
-        if _write(folder / "done.pt", key, about, state):
-            for old in (
-                folder / "partial.pt",
-                folder / "partial.previous.pt",
-                *folder.glob(".*.tmp"),
-            ):  # cut writes, too
-                with contextlib.suppress(OSError):
-                    old.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            for path in (*folder.glob("partial*.pt"), *folder.glob(".*.tmp")):
+                path.unlink(missing_ok=True)
+            if (folder / "lease").exists() and (lease := Lease.take(folder / "lease")):
+                lease.release()
 
     def save_partial(self, key: str, about: Mapping[str, Any], state: State) -> None:
         """Phase ``key`` is under way; the checkpoint before this one is kept, in case this one should be damaged."""
