@@ -65,6 +65,7 @@ class Experiment:
         """Raise UserError for all that can be known before data are read and files are written."""
         plan = self.plan()
         self.runtime.start()
+        self.store.check()
         self.dataset.check_files()
         if self.dense_checkpoint is not None:
             checkpoint.check(self.dense_checkpoint)

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bimp_exp import files
-from bimp_exp.errors import DataError, UserError
+from bimp_exp.errors import ConfigError, DataError, UserError
 from bimp_exp.lease import Lease
 from bimp_exp.types import NonNegative
 
@@ -36,6 +37,14 @@ class Store:
 
     root: str | None
     every: NonNegative
+
+    def check(self) -> None:
+        """Raise ConfigError where ``root`` cannot be written; makes nothing."""
+        if self.root:
+            root = Path(self.root).absolute()
+            there = next(folder for folder in (root, *root.parents) if folder.exists())
+            if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+                raise ConfigError(f"store.root={self.root}: cannot write there; give another folder, or store=own")
 
     def open(self, run_dir: Path) -> Phases:
         """For a run in ``run_dir``."""

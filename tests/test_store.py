@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from bimp_exp import store_commands
-from bimp_exp.errors import DataError
+from bimp_exp.errors import ConfigError, DataError
 from bimp_exp.lease import Lease
-from bimp_exp.store import header
+from bimp_exp.store import Store, header
 from tests.conftest import ROOT
 from tests.test_resume import _hydra, came_to, config, do  # noqa: F401  (a fixture)
 
@@ -194,3 +194,12 @@ def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], says: str) 
     assert line.startswith("error: ")
     assert says in line
     assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_store_that_cannot_be_written_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ConfigError, match=r"store\.root=.*cannot write there"):
+            Store(root=str(root), every=60).check()
+    Store(root=str(tmp_path / "new" / "deep"), every=60).check()
+    assert not (tmp_path / "new").exists()
