@@ -13,8 +13,8 @@ from bimp_exp import config, plan
 from bimp_exp.errors import ConfigError
 from bimp_exp.schedule.ft import FT
 from bimp_exp.selector.global_ import Global
-from tests.conftest import ROOT
-from tests.toy_runs import Pixels, composed, configured, experiment, parts, run
+from tests.conftest import ROOT, composed
+from tests.toy_runs import Pixels, configured, experiment, parts, run
 
 METHODS, SELECTORS, SCHEDULES = (
     sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml")) for group in ("method", "selector", "schedule")

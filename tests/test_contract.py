@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -23,27 +20,12 @@ from bimp_exp.record import Record
 from bimp_exp.report import run_plots
 from bimp_exp.selector.global_ import Global
 from tests import toys
-from tests.conftest import ROOT
+from tests.conftest import ROOT, composed
 
 CONF = ROOT / "conf"
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 METHODS = [option for group, option in OPTIONS if group == "method"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _hydra() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
-    GlobalHydra.instance().clear()
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
-
-
-def composed(*overrides: str) -> dict[str, Any]:
-    """The resolved configuration of a command line."""
-    return cli.resolve(grid.without_hydra(compose("config", overrides=list(overrides), return_hydra_config=True)))[0]
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
@@ -198,6 +180,7 @@ def test_every_sweep_has_its_number_of_runs_and_each_run_a_plan() -> None:
             for key, value in entry.items()
         ]
         for run in {tuple(o for o in run if not o.startswith("seed=")) for run in runs}:  # a seed changes no plan
-            cfg = compose("config", overrides=[*options, *run], return_hydra_config=True)
+            with initialize_config_dir(str(CONF), version_base="1.3"):
+                cfg = compose("config", overrides=[*options, *run], return_hydra_config=True)
             merged = OmegaConf.merge(grid.without_hydra(cfg), fixed)
             assert plan.from_config(cli.resolve(merged)[0]).num_steps > 0  # type: ignore[arg-type]

@@ -7,7 +7,8 @@ from hydra.utils import get_class
 
 from bimp_exp import plan
 from bimp_exp.numerics import phase_keys
-from tests.toy_runs import FEW, composed
+from tests.conftest import composed
+from tests.toy_runs import FEW
 
 
 def keys(*overrides: str, data: str = "digest") -> list[str]:

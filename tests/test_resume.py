@@ -9,23 +9,20 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from rich.console import Console
 
-from bimp_exp import cli, execution, grid, store
+from bimp_exp import execution, store
 from bimp_exp.errors import DataError
 from bimp_exp.progress import Display
 from bimp_exp.record import Record, claim
 from bimp_exp.tracking import Nothing
-from tests.conftest import ROOT
+from tests.conftest import ROOT, composed
 
 TINY = ["dataset.subset=200", "model.depth=8", "optim.batch_size=32", "runtime.threads=1", "store=own", "tracking=none"]
 BETWEEN = ["budget.epochs=4", "budget.dense_epochs=2", "budget.cycles=2"]
@@ -36,21 +33,11 @@ MOST_KILLS = 7  # of one run, so that its later phases are struck as well
 TIMES = {"seconds", "seconds_training", "seconds_evaluating", "images_per_second"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _hydra() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        yield
-    GlobalHydra.instance().clear()
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
-
-
 def config(method: str, *overrides: str) -> dict[str, Any]:
     """A short run of ``method``."""
     how = BETWEEN if method in ("imp", "wr") else WHILE
     given = [*TINY, *how, f"method={method}", *(["schedule=lrw"] if method == "wr" else []), *overrides]
-    return cli.resolve(grid.without_hydra(compose("config", overrides=given, return_hydra_config=True)))[0]
+    return composed(*given)
 
 
 def do(folder: Path, values: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from bimp_exp.errors import ConfigError, DataError
 from bimp_exp.lease import Lease
 from bimp_exp.store import Store, header
 from tests.conftest import ROOT
-from tests.test_resume import _hydra, came_to, config, do  # noqa: F401  (a fixture)
+from tests.test_resume import came_to, config, do
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from bimp_exp import worker
-from tests.conftest import ROOT
 from tests.test_resume import came_to, config, same
 
 CHOICES = {"dataset": "digits", "model": "resnet20", "method": "imp", "budget": "bimp", "schedule": "allr"}
@@ -54,16 +53,6 @@ def _settings() -> Any:
     yield
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _hydra() -> Any:
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        yield
-    GlobalHydra.instance().clear()
 
 
 def trained(folder: Path) -> dict[str, list[float]]:
