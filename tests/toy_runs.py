@@ -80,6 +80,8 @@ class Forgetful:
 
     every = math.inf
 
+    def check(self) -> None: ...
+
     def open(self, run_dir: Path) -> Forgetful:
         return self
 
