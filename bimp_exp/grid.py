@@ -101,9 +101,9 @@ def finish(folder: Path, config: DictConfig) -> None:
 
     from bimp_exp.report.summary import print_summary, write_summary
 
-    write_summary(folder)
+    write_summary(read_sweep(folder), folder)
     instantiate(config.tracking).sync_sweep(folder, over=True)
-    print_summary(folder, Console())
+    print_summary(read_sweep(folder), Console())
 
 
 def complain(folder: Path) -> None:

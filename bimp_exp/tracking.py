@@ -19,14 +19,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bimp_exp.errors import ConfigError, DataError
+from bimp_exp.errors import DataError
 from bimp_exp.report import flat
 from bimp_exp.report.disk import Run, read_lines, read_run, read_sweep
-from bimp_exp.report.mlflow_store import Book, connect, open_book
+from bimp_exp.report.mlflow_store import Book, connect, open_book, sqlite_file
 
 log = logging.getLogger(__name__)
 MAX_METRICS = 1000  # MLflow's limits for one log_batch: metrics, and params or tags
-MAX_NOTE = 8000  # characters of a tag
+MAX_TAG = 8000  # characters
 MAX_PARAMS = 100
 
 
@@ -46,12 +46,7 @@ class MLflow:
     """
 
     def __init__(self, *, uri: str, experiment: str) -> None:
-        scheme, _, place = uri.partition("://")
-        self.database = Path(os.path.abspath(place[1:])) if scheme == "sqlite" and place[1:] else None
-        if not self.database and not (scheme in ("http", "https") and place):
-            raise ConfigError(
-                f"tracking.uri: {uri!r} is not legal; give sqlite:///FILE, http://HOST:PORT or https://HOST"
-            )
+        self.database = sqlite_file(uri)
         self.uri = f"sqlite:///{self.database}" if self.database else uri
         self.experiment = experiment
         self._connection: tuple[Any, str] | None = None
@@ -91,7 +86,7 @@ class MLflow:
             lines.append(json.dumps(flat.final_metrics(run)))
         tags = flat.flatten(run.facts["provenance"], "bimp.")
         tags["mlflow.source.git.commit"] = tags.get("bimp.git.commit", "")
-        tags["bimp.error"] = (run.failure or "")[: flat.MAX_TEXT] if run.status == "failed" else ""
+        tags["bimp.error"] = (run.failure or "")[:MAX_TAG] if run.status == "failed" else ""
         if (folder.parent / "sweep.json").exists():
             with open_book(folder.parent) as book:
                 parent = self._run(book, folder.parent, params={}, start=_start([run]), lines=[])
@@ -100,7 +95,7 @@ class MLflow:
             mirror = self._run(book, folder, params=flat.params(run), start=_start([run]), lines=lines)
             self._set_tags(mirror, folder, run.name, tags)
             self._log_lines(mirror, lines)
-            files = [folder / name for name in ("config.yaml", "result.json", "model.pt")]
+            files = [folder / name for name in ("run.json", "config.yaml", "result.json", "model.pt")]
             self._attach(book, mirror, [*files, *sorted(folder.glob("plots/*.png"))])
             self._set_status(mirror, [run])
 
@@ -114,7 +109,7 @@ class MLflow:
             table = folder / "summary.md"
             tags = {"bimp.command": sweep.command[: flat.MAX_TEXT]}
             tags["mlflow.note.content"] = (
-                table.read_text()[:MAX_NOTE] if table.exists() else ""
+                table.read_text()[:MAX_TAG] if table.exists() else ""
             )  # shown as the description
             self._set_tags(mirror, folder, sweep.name, tags)
             self._attach(book, mirror, [folder / "sweep.json", *sorted(folder.glob("summary.*"))])

@@ -174,7 +174,7 @@ def test_changed_parameters_replace_the_run(mirror: MLflow, tmp_path: Path) -> N
     mirror.sync(folder)
     assert only(mirror).data.params["budget.epochs"] == "20"
     names = [a.path for a in client(mirror)[0].list_artifacts(only(mirror).info.run_id)]
-    assert names == ["config.yaml", "model.pt", "result.json"]  # all again
+    assert names == ["config.yaml", "model.pt", "result.json", "run.json"]  # all again
 
 
 def test_a_deleted_run_comes_back_whole(mirror: MLflow, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_finished_run(mirror: MLflow, tmp_path: Path) -> None:
     assert tags.items() <= run.data.tags.items()
     assert "mlflow.parentRunId" not in run.data.tags
     artifacts = client(mirror)[0].list_artifacts
-    assert [a.path for a in artifacts(run.info.run_id)] == ["config.yaml", "model.pt", "plots", "result.json"]
+    assert [a.path for a in artifacts(run.info.run_id)] == ["config.yaml", "model.pt", "plots", "result.json", "run.json"]
     assert [a.path for a in artifacts(run.info.run_id, "plots")] == ["plots/accuracy.png"]
     assert run.info.artifact_uri.startswith(f"{mirror.database.parent.as_uri()}/mlartifacts/")  # type: ignore[union-attr]
 
