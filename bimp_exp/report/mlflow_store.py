@@ -37,6 +37,12 @@ def sqlite_file(uri: str, key: str = "tracking.uri") -> Path | None:
     raise ConfigError(f"{key}: {uri!r} is not legal; give sqlite:///FILE, http://HOST:PORT or https://HOST")
 
 
+def absolute(uri: str) -> str:
+    """``uri`` as it means the same wherever it is read."""
+    database = sqlite_file(uri)
+    return f"sqlite:///{database}" if database else uri
+
+
 def client_of(uri: str) -> Any:
     """MLflow's client of the store at ``uri``, which makes an SQLite database that is absent."""
     for name, value in ENVIRONMENT.items():

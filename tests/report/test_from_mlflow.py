@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bimp_exp.mirror import Mirror
 from bimp_exp.report.__main__ import main
-from bimp_exp.tracking import MLflow
 from tests.report.fake import make_run, make_sweep
 from tests.test_tracking_stress import Server
 
@@ -35,8 +35,8 @@ def swept(folder: Path) -> Path:
     return sweep
 
 
-def mirrored(sweep: Path, uri: str, experiment: str = "e") -> MLflow:
-    mirror = MLflow(uri=uri, experiment=experiment)
+def mirrored(sweep: Path, uri: str, experiment: str = "e") -> Mirror:
+    mirror = Mirror(uri=uri, experiment=experiment)
     for folder in sorted(path.parent for path in sweep.glob("*/run.json")):
         mirror.sync(folder)
     mirror.sync_sweep(sweep, over=False)
