@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Tracking(Protocol):
-    """A mirror of what is on disk: one option of ``conf/tracking/``. No call ever raises."""
+    """A mirror of what is on disk: one option of ``conf/tracking/``. No call ever raises, or waits."""
 
     def sync(self, run_dir: Path) -> None:
         """Mirror one run."""
@@ -34,6 +34,10 @@ class Tracking(Protocol):
 
     def sync_sweep(self, sweep_dir: Path, *, over: bool) -> None:
         """Mirror what belongs to a whole sweep; ``over``: no run of it will start any more."""
+        ...
+
+    def hurry(self) -> None:
+        """This process was asked to end: what is not mirrored at once may be left to another."""
         ...
 
 
@@ -94,6 +98,7 @@ class Record:
     def restart(self, points: list[dict[str, Any]]) -> None:
         """Make ``points`` all of metrics.jsonl: what an earlier attempt wrote after its checkpoint comes again."""
         files.write(self.folder / "metrics.jsonl", "".join(files.line(point) for point in points).encode())
+        self.sync()
 
     def append(self, point: dict[str, Any]) -> None:
         """One more line of metrics.jsonl."""
@@ -127,3 +132,5 @@ class Record:
         reason = "interrupted" if interrupted else " ".join(str(error).split()) or type(error).__name__
         files.write_json(self.folder / "failed.json", {"kind": type(error).__name__, "error": reason})
         self.sync()
+        if not isinstance(error, Exception):
+            self.tracking.hurry()

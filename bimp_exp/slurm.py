@@ -77,7 +77,7 @@ def conclude(sweep: Path) -> None:
     how = json.loads((sweep / "cells.json").read_text())
     if _pending(sweep):
         return
-    lease = Lease.take(sweep / "summary.lease")
+    lease = Lease.take(sweep / "conclusion.lease")
     if lease is not None:
         with lease:
             grid.finish(sweep, OmegaConf.create({"tracking": next(iter(how.values()))["config"]["tracking"]}))
