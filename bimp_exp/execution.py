@@ -127,7 +127,9 @@ class Execution:
         lease = self.store.lease(key)
         while lease is None:
             if not wait:
-                raise BusyError(f"another process computes {planned.phase.name} of this run", lease=self.store.root / key / "lease")
+                raise BusyError(
+                    f"another process computes {planned.phase.name} of this run", lease=self.store.root / key / "lease"
+                )
             self.display.waiting(planned)
             time.sleep(POLL)
             lease = self.store.lease(key)

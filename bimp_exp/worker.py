@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -38,7 +42,9 @@ def work(folder: Path, *, roots: bool = False) -> int:
     console = Console()
     todo, failed = list(cells), 0
     held: dict[str, Path] = {}  # what stood in the way of a run when it was last tried
-    pulses: dict[str, set[tuple[str, int] | None]] = {}  # of runs in the hands of others, since there is nothing else to do
+    pulses: dict[
+        str, set[tuple[str, int] | None]
+    ] = {}  # of runs in the hands of others, since there is nothing else to do
     while todo:
         later: list[str] = []
         waits = False
@@ -83,6 +89,12 @@ def pending(run: Path) -> bool:
         return True
 
 
+def left(folder: Path) -> dict[str, Any]:
+    """The configurations of the runs of a sweep that are neither finished nor failed, by their folders' names."""
+    how = json.loads((folder / "cells.json").read_text())
+    return {name: about["config"] for name, about in how.items() if pending(folder / name)}
+
+
 def _do(run: Path, how: dict[str, Any], cell: dict[str, Any], console: Console, *, roots: bool) -> None:
     identity = sweep.identity(how["choices"], how["config"], cell)
     cli.run(how["config"], run, identity, console, wait=False, first_phase_only=roots)
@@ -94,16 +106,42 @@ def say_failed(name: str, error: BaseException) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"failed: {name}: {reason}", markup=False)
 
 
+def follow() -> None:
+    """For a process of a crew: leave when the one that has started it says so, or is gone.
+
+    Signals that a terminal or SLURM sends to all processes are for that one.
+    """
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        sys.exit("told to leave")
+
+    def watch() -> None:
+        os.read(0, 1)  # until its other end is closed
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, leave)
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main(arguments: list[str]) -> int:
-    """Exit status 1 where a run failed, 2 where the folder holds no sweep."""
+    """Exit status 1 where a run failed, 2 where the folder holds no sweep; of a crew, 0 where it did what it could."""
     parser = argparse.ArgumentParser(prog="python -m bimp_exp.worker", description="do what is left of a sweep")
     parser.add_argument("sweep", type=Path, help="folder of the sweep")
     parser.add_argument("--roots", action="store_true", help="only the first phase of each run, which others may share")
+    parser.add_argument("--crew", action="store_true", help=argparse.SUPPRESS)  # see crew.py
     given = parser.parse_args(arguments)
     if not (given.sweep / "sweep.json").exists():
         print(f"error: {given.sweep / 'sweep.json'}: absent; give the folder of a sweep", file=sys.stderr)
         return 2
-    return min(1, work(given.sweep, roots=given.roots))
+    if given.crew:
+        follow()
+    try:
+        failed = work(given.sweep, roots=given.roots)
+    except KeyboardInterrupt:
+        return 130
+    return 0 if given.crew else min(1, failed)
 
 
 if __name__ == "__main__":
