@@ -17,6 +17,7 @@ import torch
 
 from bimp_exp import checkpoint, metrics, numerics, prune, pruning
 from bimp_exp.attest import Attest
+from bimp_exp.dataset import loaded
 from bimp_exp.dataset.data import Data
 from bimp_exp.errors import BusyError
 from bimp_exp.experiment import Experiment
@@ -66,7 +67,8 @@ class Execution:
         model = x.network()
         start = None if x.dense_checkpoint is None else checkpoint.load(x.dense_checkpoint, model)
         self.model = model.to(self.device).to(memory_format=x.runtime.memory_format)
-        self.data: Data = x.dataset.load(
+        self.data: Data = loaded.load(
+            x.dataset,
             self.device,
             augment_validation=x.conventions.augment_validation,
             memory_format=x.runtime.memory_format,
