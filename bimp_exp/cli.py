@@ -118,10 +118,14 @@ def run(
                 )
             except BaseException as error:
                 display.close()
-                if not isinstance(error, BusyError):
+                if isinstance(error, BusyError):
+                    record.step_back()
+                else:
                     record.fail(error)
                 raise
             display.close()
+            if result is None:
+                record.step_back()
     if result is None:
         return None
     from bimp_exp.report.summary import print_run  # pandas would delay the first step

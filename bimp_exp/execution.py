@@ -17,6 +17,7 @@ import torch
 
 from bimp_exp import checkpoint, metrics, numerics, prune, pruning, results
 from bimp_exp.attest import Attest
+from bimp_exp.dataset import loaded
 from bimp_exp.dataset.data import Data
 from bimp_exp.errors import BusyError
 from bimp_exp.experiment import Experiment
@@ -63,7 +64,8 @@ class Execution:
         model = x.network()
         start = None if x.dense_checkpoint is None else checkpoint.load(x.dense_checkpoint, model)
         self.model = model.to(self.device).to(memory_format=x.runtime.memory_format)
-        self.data: Data = x.dataset.load(
+        self.data: Data = loaded.load(
+            x.dataset,
             self.device,
             augment_validation=x.conventions.augment_validation,
             memory_format=x.runtime.memory_format,
@@ -124,7 +126,9 @@ class Execution:
         lease = self.store.lease(key)
         while lease is None:
             if not wait:
-                raise BusyError(f"another process computes {planned.phase.name} of this run", phase=True)
+                raise BusyError(
+                    f"another process computes {planned.phase.name} of this run", lease=self.store.root / key / "lease"
+                )
             self.display.waiting(planned)
             time.sleep(POLL)
             lease = self.store.lease(key)
