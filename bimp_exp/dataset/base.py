@@ -206,12 +206,12 @@ class InMemory(Dataset):
             ("training", source.train, "num_train_images"),
             ("test", source.test, "num_test_images"),
         ):
-            self._verify_labels(part, data.labels, key)
             if list(data.images.shape[1:]) != list(self.image_shape):
                 raise DataError(
                     f"{self._origin()}: {part} images have the shape {list(data.images.shape[1:])}, "
                     f"but dataset.image_shape={list(self.image_shape)}"
                 )
+            self._verify_labels(part, data.labels, key)
 
 
 def identify(*parts: Images) -> str:
