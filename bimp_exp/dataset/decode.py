@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bimp_exp.dataset.readers import MODES, words
+from bimp_exp.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,10 +108,13 @@ def random_box(
 
 
 def version(decoder: Literal["pil", "torchvision"]) -> str:
-    """What the last bits of a pixel may depend on."""
+    """What the last bits of a pixel may depend on; ConfigError where there is no such decoder."""
     if decoder == "torchvision":
-        import torchvision
-
+        try:
+            import torchvision
+            from torchvision.io import decode_image  # noqa: F401
+        except (ImportError, RuntimeError) as error:
+            raise ConfigError(f"dataset.decoder=torchvision is not installed ({words(error)}): use pil") from None
         return f"torchvision {torchvision.__version__}"
     import PIL
     from PIL import features

@@ -12,6 +12,7 @@ import math
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -79,9 +80,8 @@ class Pool:
         if num_workers:
             # Not fork: threads of this process may hold locks, and CUDA cannot be used in a fork.
             context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(
-                ["numpy", "PIL.Image", "torch.utils.data"]
-            )  # none of ours: sys.path is not known there
+            # To import these takes seconds, here once for all. None is ours: a job's snapshot of the code is not known there.
+            context.set_forkserver_preload(["numpy", "PIL.Image", "torch.utils.data"])
             some = {
                 "multiprocessing_context": context,
                 "persistent_workers": True,
@@ -101,10 +101,19 @@ class Pool:
         )
         self.serves: Stream | None = None
 
-    def start(self, stream: Stream, chunks: Iterator[Chunk]) -> Iterator[Tensor | Failure]:
+    def results(self, stream: Stream, chunks: Iterator[Chunk]) -> Iterator[Tensor | Failure]:
         """Turn to ``stream`` and go through its ``chunks`` in order; a pass that was under way is over."""
         self.serves, self.todo.chunks = stream, chunks
-        return iter(self.loader)
+        try:
+            yield from self.loader
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            _pool.cache_clear()
+            raise DataError(
+                f"dataset.num_workers={self.loader.num_workers}: a process that decodes images was killed; for lack of "
+                "memory, or of shared memory (/dev/shm), fewer of them help"
+            ) from None
 
 
 @cache
@@ -115,6 +124,15 @@ def _pool(process: int, num_workers: int, pin_memory: bool) -> Pool:
 
 def _start_worker(number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that we work for, which ends us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """PyTorch looks whether the process that forked us is alive, which is the fork server: it stays as long as we do."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _as_it_is(result: Any) -> Any:
@@ -156,10 +174,11 @@ class Stream:
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         if self.next != index or self.pool.serves is not self:
-            self.chunks = self.pool.start(self, self._chunks(index))
-        self.next = index + 1
+            self.chunks = self.pool.results(self, self._chunks(index))
+        self.next = -1  # if what follows fails
         places = self._places(index)
         pixels = torch.cat([self._pixels(some) for some in _cut(places)])
+        self.next = index + 1
         return self.normalise(pixels.permute(0, 3, 1, 2)), self.labels[places.start : places.stop]
 
     def __iter__(self) -> Iterator[Batch]:
@@ -188,18 +207,8 @@ class Stream:
 
     def _pixels(self, places: range) -> Tensor:
         """uint8 [N, H, W, C] on the device, of the chunk that comes next; DataError names the image that has none."""
-        try:
-            result = next(self.chunks)
-        except RuntimeError as error:
-            if not str(error).startswith("DataLoader worker"):
-                raise
-            _pool.cache_clear()
-            raise DataError(
-                f"dataset.num_workers={self.data.num_workers}: a process that decodes images was killed; for lack of memory, "
-                "or of shared memory (/dev/shm), fewer of them help"
-            ) from None
+        result = next(self.chunks)
         if isinstance(result, Failure):
-            self.next = -1
             raise DataError(f"{self.data.listing.name(self._image(places[result.number]))}: {result.reason}")
         return result.to(self.labels.device, non_blocking=True)
 

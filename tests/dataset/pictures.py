@@ -70,4 +70,4 @@ def small(root: Path, **changes: Any) -> Dataset:
         "image_shape": [3, 32, 32], "resize": 40, "num_classes": 4, "num_train_images": NUM_TRAIN,
         "num_test_images": NUM_TEST, "num_workers": 0, "cache": str(root.parent / "cache"),
     }  # fmt: skip
-    return make("imagenet", root=str(root), **(facts | changes))
+    return make("imagenet", **({"root": str(root)} | facts | changes))
