@@ -34,7 +34,7 @@ def phase_keys(config: Mapping[str, Any], plan: Plan, method: type[Method], fact
     ``config`` is resolved. ``facts`` are known only once a run starts: data, device, threads, versions, dense checkpoint.
     """
     first = {name: config[name] for name in ("dataset", "model", "optim", "lr", "method", "conventions", "seed")}
-    first["dataset"] = {key: value for key, value in config["dataset"].items() if key != "root"}
+    first["dataset"] = {key: value for key, value in config["dataset"].items() if key not in ("root", "num_workers")}
     runtime = config["runtime"].items()
     first["runtime"] = {key: value for key, value in runtime if key not in ("device", "threads")}
     while_training = method.prunes == "while training"
