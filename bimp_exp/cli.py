@@ -110,7 +110,8 @@ def run(
         result = read_run(folder).result
         if result is None:
             record = Record(folder=folder, tracking=made.tracking)
-            record.begin(identity | {"provenance": provenance.collect(config)})
+            facts = made.runtime.facts(made.runtime.start())
+            record.begin(identity | {"provenance": provenance.collect(config) | {"computed_on": facts}})
             display = Display(console, made.plan(), identity["name"])
             try:
                 result = execution.run(

@@ -60,6 +60,8 @@ class Execution:
         self.x, self.record, self.display = x, record, display
         self.plan = x.plan()
         self.device = x.runtime.start()
+        self.facts = x.runtime.facts(self.device)
+        self.update = self.facts["runtime"]["update"]
         self.store = x.store.open(record.folder)
         model = x.network()
         start = None if x.dense_checkpoint is None else checkpoint.load(x.dense_checkpoint, model)
@@ -74,7 +76,7 @@ class Execution:
             config,
             self.plan,
             type(x.method),
-            x.runtime.facts(self.device) | {"data": self.data.fingerprint, "start": start},
+            self.facts | {"data": self.data.fingerprint, "start": start},
         )
         recipes = numerics.phase_keys(config, self.plan, type(x.method), {})
         self.recipes = {p.phase.name: recipe for p, recipe in zip(self.plan.phases, recipes, strict=True)}
@@ -104,7 +106,7 @@ class Execution:
                 retraining=tuple(planned.num_steps for planned in later),
             )
         )
-        self.optimizer = x.optim.build(self.model.parameters(), x.method.undecayed())
+        self.optimizer = x.optim.build(self.model.parameters(), x.method.undecayed(), update=self.update)
         number, last = self.restore(), min(most_phases or len(self.keys), len(self.keys))
         while number < last:
             number = self.advance(number, wait=wait)
@@ -156,7 +158,7 @@ class Execution:
             if phase.cycle and x.method.prunes == "while training":
                 self.keep(underway.measured, more=planned.num_steps > 0)
             if phase.cycle == 1:
-                self.optimizer = x.optim.build(self.model.parameters())
+                self.optimizer = x.optim.build(self.model.parameters(), update=self.update)
             if phase.cycle:
                 x.method.on_cycle(planned.num_steps, self.optimizer)
                 prune.apply(self.weights, self.masks)
@@ -212,7 +214,7 @@ class Execution:
         if planned.phase.cycle and self.x.method.prunes == "while training" and not self.masks:
             self.x.method.detach()  # its values are replaced at once
         if planned.phase.cycle:
-            self.optimizer = self.x.optim.build(self.model.parameters())
+            self.optimizer = self.x.optim.build(self.model.parameters(), update=self.update)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.masks, self.attest.masks = here(state["masks"]), here(state["masks_attested"])

@@ -12,9 +12,10 @@ from typing import Any
 
 
 def seconds_of(phase: Mapping[str, Any]) -> float:
-    """Seconds of training and evaluating in a phase of result.json, also around its pruning."""
+    """Seconds of training, warming up and evaluating in a phase of result.json, also around its pruning."""
     pruning = phase["pruning"] or {}
-    return float(phase["seconds_training"] + phase["seconds_evaluating"] + pruning.get("seconds_evaluating", 0))
+    kinds = ("seconds_training", "seconds_warming_up", "seconds_evaluating")
+    return float(sum(phase.get(kind, 0) for kind in kinds) + pruning.get("seconds_evaluating", 0))
 
 
 def ledger(
@@ -38,6 +39,7 @@ def ledger(
         "backward_multiply_adds": 2 * num_images * multiply_adds,
         "seconds": seconds,
         "seconds_training": sum(phase["seconds_training"] for phase in phases),
+        "seconds_warming_up": sum(phase["seconds_warming_up"] for phase in phases),
         "images_evaluated": dict(images_evaluated),
         "extra_passes": dict(extra_passes),
     }

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bimp_exp.types import Count, NonNegative, Share
 
 if TYPE_CHECKING:
     import torch
+
+
+Update = Literal["loop", "foreach", "fused"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +28,16 @@ class SGD:
     batch_size: Count
 
     def build(
-        self, parameters: Iterable[torch.nn.Parameter], undecayed: Iterable[torch.nn.Parameter] = ()
+        self,
+        parameters: Iterable[torch.nn.Parameter],
+        undecayed: Iterable[torch.nn.Parameter] = (),
+        *,
+        update: Update = "loop",
     ) -> torch.optim.SGD:
         """A new optimiser with empty momentum buffers; its rate is set anew before every step.
 
-        ``undecayed`` are those of ``parameters`` that weight decay leaves alone.
+        ``undecayed`` are those of ``parameters`` that weight decay leaves alone. ``update``: a loop over the parameters,
+        the same arithmetic on lists of them, or fused into one pass, which rounds otherwise.
         """
         import torch
 
@@ -45,4 +53,6 @@ class SGD:
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             nesterov=self.weight_decay > 0 and self.momentum > 0,
+            foreach=update == "foreach",
+            fused=update == "fused",
         )

@@ -25,13 +25,15 @@ LOGGED_PER_EPOCH = 10  # points of loss and learning rate
 class Underway:
     """What a phase has come to so far: the ``pruning`` that opened it, and the sums over its epochs and where it is.
 
-    ``rates``: images and seconds of its epochs, or of its steps where images per second are a mean of rates.
+    ``seconds`` are without those warming up; ``rates``: images and seconds of its epochs, or of its steps where images per
+    second are a mean of rates.
     """
 
     pruning: dict[str, Any] | None
     position: Position = field(default_factory=Position)
     num_images: int = 0
     seconds: float = 0.0
+    seconds_warming_up: float = 0.0
     rates: list[tuple[int, float]] = field(default_factory=list)
     validation: Score | None = None
 
@@ -90,8 +92,9 @@ def train(
             )
         underway.num_images += epoch.num_images
         underway.seconds += epoch.seconds
+        underway.seconds_warming_up += epoch.seconds_warming_up
         each = zip(epoch.step_sizes, epoch.step_seconds, strict=True)
-        underway.rates += each if x.conventions.mean_of_rates else [(epoch.num_images, epoch.seconds)]
+        underway.rates += each if x.conventions.mean_of_rates else [epoch.timed]
         run.point(
             first + done,
             name,
@@ -100,7 +103,7 @@ def train(
             train_accuracy=epoch.accuracy,
             validation_accuracy=validation.accuracy,
             validation_loss=validation.loss,
-            images_per_second=epoch.num_images / epoch.seconds,
+            images_per_second=epoch.timed[0] / epoch.timed[1],
         )
         run.display.epoch(done, epoch, validation.accuracy, lr(done - 1))
         save()
@@ -117,6 +120,7 @@ def train(
         "epochs": planned.phase.epochs if trained else 0,
         "num_images": underway.num_images,
         "seconds_training": underway.seconds,
+        "seconds_warming_up": underway.seconds_warming_up,
         "seconds_evaluating": run.measure.seconds - evaluating,
         "images_per_second": metrics.images_per_second(
             [n for n, _ in underway.rates], [t for _, t in underway.rates], mean_of_rates=x.conventions.mean_of_rates

@@ -66,7 +66,7 @@ class Display:
     def epoch(self, done: int, epoch: Epoch, validation: float, rate: float) -> None:
         """After each epoch: steps done in this phase, what the epoch came to, accuracy in [0, 1], the last rate."""
         self._accuracy = f"acc {100 * epoch.accuracy:.1f} val {100 * validation:.1f} %"
-        self._rate = epoch.num_images / epoch.seconds
+        self._rate = epoch.timed[0] / epoch.timed[1]
         loss = f"loss {sum(epoch.losses) / epoch.num_steps:.3f}"
         now = time.monotonic()
         last = done == self._phase.num_steps

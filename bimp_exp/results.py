@@ -39,6 +39,7 @@ def of(run: Execution, *, final: dict[str, Any], seconds: float) -> dict[str, An
         "ledger": spent,
         "attested": dict(history.checks),
         "images_per_second_includes": IMAGES_PER_SECOND_INCLUDES,
+        "computed_on": run.facts,
         "data_hash": run.data.fingerprint,
         "learning_rates": _sample(rates),
         "seconds": seconds,

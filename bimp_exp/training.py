@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -27,8 +28,9 @@ from bimp_exp.seeds import derive
 class Epoch:
     """What one epoch of training, or the rest of one, came to.
 
-    ``losses`` has one data loss a step, ``seconds`` covers batches, augmentation, forward, backward, optimiser and masks.
-    ``step_seconds`` are read without waiting for the device, as the published code does, for the ``step_sizes`` images.
+    ``losses`` has one data loss a step, ``seconds`` covers batches, augmentation, forward, backward, optimiser and masks, but
+    for the steps in which something was compiled, which took ``seconds_warming_up``. ``step_seconds`` are those of the others,
+    read without waiting for the device, as the published code does, for the ``step_sizes`` images.
     """
 
     number: int
@@ -37,8 +39,16 @@ class Epoch:
     losses: list[float]
     accuracy: float
     seconds: float
+    seconds_warming_up: float
     step_sizes: list[int]
     step_seconds: list[float]
+
+    @property
+    def timed(self) -> tuple[int, float]:
+        """Images and the seconds that they took, without warming up; with it where there was nothing else."""
+        if self.step_sizes:
+            return sum(self.step_sizes), self.seconds
+        return self.num_images, self.seconds_warming_up
 
 
 @dataclass(kw_only=True)
@@ -51,9 +61,11 @@ class Position:
     done: int = 0
     losses: Tensor = field(default_factory=lambda: torch.zeros(0))  # float32, one entry per step of the epoch
     num_correct: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
+    num_images: int = 0
     step_sizes: list[int] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    seconds_warming_up: float = 0.0
     noise: list[Tensor] = field(default_factory=list)
 
 
@@ -83,6 +95,8 @@ def fit(
     weights: list[Tensor] = [weight for weight, _ in masked]
     keep = tuple(mask.to(weight) for weight, mask in masked)
     steps_per_epoch = -(-len(data.train) // batch_size)
+    forward = runtime.forward(model, device)
+    num_seen = Counter[int]()  # steps so far, by the number of images
     while at.done < lr.num_steps:
         number, inside = divmod(at.done, steps_per_epoch)
         before = number * steps_per_epoch
@@ -94,7 +108,7 @@ def fit(
         else:
             at.losses = torch.zeros(num_steps, device=device)
             at.num_correct = torch.zeros((), dtype=torch.int64, device=device)
-            at.step_sizes, at.step_seconds, at.seconds = [], [], 0.0
+            at.num_images, at.step_sizes, at.step_seconds, at.seconds, at.seconds_warming_up = 0, [], [], 0.0, 0.0
             torch.manual_seed(derive(seed, "noise", number))  # for dropout, which draws from the global generator
         model.train()
         synchronize(device)
@@ -104,10 +118,14 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             images, labels = order[i]
-            with runtime.autocast(device):
-                outputs = model(images)
-            loss = F.cross_entropy(outputs.float(), labels)
+            cold = num_seen[len(labels)] < runtime.num_warm_ups(device)
+            if cold:
+                synchronize(device)
+                step_start = time.perf_counter()
             optimizer.zero_grad(set_to_none=True)
+            with runtime.autocast(device):
+                outputs = forward(images)
+            loss = F.cross_entropy(outputs.float(), labels)
             torch.autograd.backward(loss + method.penalty())
             method.on_gradients(at.done, optimizer)
             optimizer.step()
@@ -117,10 +135,16 @@ def fit(
             method.on_step(at.done, optimizer)
             at.losses[i] = loss.detach()
             at.num_correct += (outputs.detach().argmax(1) == labels).sum()
-            at.step_sizes.append(len(labels))
-            now = time.perf_counter()
-            at.step_seconds.append(now - step_start)
-            at.seconds = now - start
+            at.num_images += len(labels)
+            num_seen[len(labels)] += 1
+            if cold:
+                synchronize(device)
+                at.seconds_warming_up += time.perf_counter() - step_start
+                start += time.perf_counter() - step_start
+            else:
+                at.step_sizes.append(len(labels))
+                at.step_seconds.append(time.perf_counter() - step_start)
+            at.seconds = time.perf_counter() - start
             at.done += 1
             progress(at.done, len(labels), at.losses[i], rate)
             if at.done < before + num_steps:
@@ -139,10 +163,11 @@ def fit(
         yield Epoch(
             number=number + 1,
             num_steps=num_steps,
-            num_images=sum(at.step_sizes),
+            num_images=at.num_images,
             losses=values,
-            accuracy=at.num_correct.item() / sum(at.step_sizes),
+            accuracy=at.num_correct.item() / at.num_images,
             seconds=seconds,
+            seconds_warming_up=at.seconds_warming_up,
             step_sizes=at.step_sizes,
             step_seconds=at.step_seconds,
         )
@@ -184,13 +209,14 @@ def evaluate(
     """
     modes = [(module, module.training) for module in model.modules()]
     model.train(train_mode)
+    forward = runtime.forward(model, device)
     loss = torch.zeros((), dtype=torch.float64, device=device)
     num_correct = torch.zeros((), dtype=torch.int64, device=device)
     num_images = 0
     with torch.no_grad():
         for images, labels in batches:
             with runtime.autocast(device):
-                outputs = model(images)
+                outputs = forward(images)
             loss += F.cross_entropy(outputs.float(), labels, reduction="sum")
             num_correct += (outputs.argmax(1) == labels).sum()
             num_images += len(labels)

@@ -130,7 +130,7 @@ MUTATIONS = [
     Mutation("loss-over-batches", "the loss of an evaluation is a mean of batch means", "bimp_exp/training.py",
              """        for images, labels in batches:
             with runtime.autocast(device):
-                outputs = model(images)
+                outputs = forward(images)
             loss += F.cross_entropy(outputs.float(), labels, reduction="sum")
             num_correct += (outputs.argmax(1) == labels).sum()
             num_images += len(labels)
@@ -138,7 +138,7 @@ MUTATIONS = [
         module.training = mode
     return Score(loss=loss.item() / num_images""", """        for num_batches, (images, labels) in enumerate(batches, start=1):
             with runtime.autocast(device):
-                outputs = model(images)
+                outputs = forward(images)
             loss += F.cross_entropy(outputs.float(), labels)
             num_correct += (outputs.argmax(1) == labels).sum()
             num_images += len(labels)

@@ -16,7 +16,9 @@ from bimp_exp.runtime import Runtime
 from bimp_exp.training import Epoch, Position, fit
 
 CPU = torch.device("cpu")
-RUNTIME = Runtime(device="cpu", threads=None, precision="fp32", deterministic=True, channels_last=False)
+RUNTIME = Runtime(
+    device="cpu", threads=None, precision="fp32", compile="off", update="loop", deterministic=True, channels_last=False
+)
 
 
 def data(num_train: int = 20, *, side: int = 2, num_classes: int = 2, augment: bool = False) -> Data:
