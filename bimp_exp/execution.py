@@ -24,7 +24,6 @@ from bimp_exp.history import History
 from bimp_exp.ledger import seconds_of
 from bimp_exp.lr import Schedule
 from bimp_exp.measure import Measure
-from bimp_exp.method.base import Setting
 from bimp_exp.phase import Underway, train
 from bimp_exp.plan import PlannedPhase
 from bimp_exp.progress import Display
@@ -89,19 +88,8 @@ class Execution:
         )  # fmt: skip
 
     def run(self, *, wait: bool, most_phases: int | None) -> dict[str, Any] | None:
-        x, (first, *later) = self.x, self.plan.phases
-        x.method.attach(
-            Setting(
-                model=self.model,
-                weights=self.weights,
-                selector=x.selector,
-                sparsity=x.sparsity,
-                weight_decay=x.optim.weight_decay,
-                num_steps=first.num_steps,
-                steps_per_epoch=self.plan.steps_per_epoch,
-                retraining=tuple(planned.num_steps for planned in later),
-            )
-        )
+        x = self.x
+        x.method.attach(x.setting(self.model, self.weights))
         self.optimizer = x.optim.build(self.model.parameters(), x.method.undecayed())
         number, last = self.restore(), min(most_phases or len(self.keys), len(self.keys))
         while number < last:

@@ -113,10 +113,7 @@ class Dataset:
         from bimp_exp.dataset.augment import Augmentation
         from bimp_exp.dataset.data import Data, Split
 
-        self.check()
-        self.check_files()
-        source = self.read()
-        self._verify(source)
+        source = self.source()
         order = torch.randperm(self.num_train_images, generator=torch.Generator().manual_seed(self.split_seed))
         order = order[: self.subset]
         images, labels = torch.from_numpy(source.train.images), torch.from_numpy(source.train.labels)
@@ -139,6 +136,14 @@ class Dataset:
             validation_seed=self.split_seed if augment_validation else None,
             memory_format=torch.contiguous_format if memory_format is None else memory_format,
         )
+
+    def source(self) -> Source:
+        """The images as they are in the source; DataError where they or their files are not as configured."""
+        self.check()
+        self.check_files()
+        source = self.read()
+        self._verify(source)
+        return source
 
     def _verify(self, source: Source) -> None:
         """Raise DataError where the data are not what the configuration says they are."""
