@@ -59,6 +59,7 @@ class Experiment:
             prunes=self.method.prunes,
             sparsity=self.sparsity,
             loads_dense=self.dense_checkpoint is not None,
+            has_target=self.method.has_target,
         )
 
     def check(self) -> None:
