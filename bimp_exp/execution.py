@@ -67,12 +67,9 @@ class Execution:
             augment_validation=x.conventions.augment_validation,
             memory_format=x.runtime.memory_format,
         )
-        self.keys = numerics.phase_keys(
-            config,
-            self.plan,
-            type(x.method),
-            x.runtime.facts(self.device) | {"data": self.data.fingerprint, "start": start},
-        )
+        facts = x.runtime.facts(self.device) | {"data": self.data.fingerprint, "start": start}
+        self.kind = numerics.kind(config, facts)
+        self.keys = numerics.phase_keys(config, self.plan, type(x.method), facts)
         recipes = numerics.phase_keys(config, self.plan, type(x.method), {})
         self.recipes = {p.phase.name: recipe for p, recipe in zip(self.plan.phases, recipes, strict=True)}
         self.weights = prune.prunable(self.model, every_weight=x.conventions.prune_every_weight)
@@ -168,7 +165,7 @@ class Execution:
     def about(self, planned: PlannedPhase) -> dict[str, Any]:
         """What is to be known of a phase without reading its state."""
         name = planned.phase.name
-        return {"name": f"{self.display.name}: {name}", "recipe": self.recipes[name]}
+        return {"name": f"{self.display.name}: {name}", "recipe": self.recipes[name], "kind": self.kind}
 
     def spent(self) -> dict[str, float]:
         """What the phase that has just ended has cost."""
