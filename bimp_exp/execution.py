@@ -25,7 +25,6 @@ from bimp_exp.history import History
 from bimp_exp.ledger import seconds_of
 from bimp_exp.lr import Schedule
 from bimp_exp.measure import Measure
-from bimp_exp.method.base import Setting
 from bimp_exp.phase import Underway, train
 from bimp_exp.plan import PlannedPhase
 from bimp_exp.progress import Display
@@ -72,12 +71,9 @@ class Execution:
             augment_validation=x.conventions.augment_validation,
             memory_format=x.runtime.memory_format,
         )
-        self.keys = numerics.phase_keys(
-            config,
-            self.plan,
-            type(x.method),
-            self.facts | {"data": self.data.fingerprint, "start": start},
-        )
+        facts = self.facts | {"data": self.data.fingerprint, "start": start}
+        self.kind = numerics.kind(config, facts)
+        self.keys = numerics.phase_keys(config, self.plan, type(x.method), facts)
         recipes = numerics.phase_keys(config, self.plan, type(x.method), {})
         self.recipes = {p.phase.name: recipe for p, recipe in zip(self.plan.phases, recipes, strict=True)}
         self.weights = prune.prunable(self.model, every_weight=x.conventions.prune_every_weight)
@@ -93,19 +89,8 @@ class Execution:
         )  # fmt: skip
 
     def run(self, *, wait: bool, most_phases: int | None) -> dict[str, Any] | None:
-        x, (first, *later) = self.x, self.plan.phases
-        x.method.attach(
-            Setting(
-                model=self.model,
-                weights=self.weights,
-                selector=x.selector,
-                sparsity=x.sparsity,
-                weight_decay=x.optim.weight_decay,
-                num_steps=first.num_steps,
-                steps_per_epoch=self.plan.steps_per_epoch,
-                retraining=tuple(planned.num_steps for planned in later),
-            )
-        )
+        x = self.x
+        x.method.attach(x.setting(self.model, self.weights))
         self.optimizer = x.optim.build(self.model.parameters(), x.method.undecayed(), update=self.update)
         number, last = self.restore(), min(most_phases or len(self.keys), len(self.keys))
         while number < last:
@@ -186,7 +171,7 @@ class Execution:
     def about(self, planned: PlannedPhase) -> dict[str, Any]:
         """What is to be known of a phase without reading its state."""
         name = planned.phase.name
-        return {"name": f"{self.display.name}: {name}", "recipe": self.recipes[name]}
+        return {"name": f"{self.display.name}: {name}", "recipe": self.recipes[name], "kind": self.kind}
 
     def spent(self) -> dict[str, float]:
         """What the phase that has just ended has cost."""

@@ -52,6 +52,23 @@ def phase_keys(config: Mapping[str, Any], plan: Plan, method: type[Method], fact
     return keys
 
 
+def kind(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """What a phase has in common with those whose epochs take about as long: data, network, batch, machine, and the method."""
+    what = [
+        {name: config[name] for name in ("dataset", "model", "runtime")},
+        config["optim"]["batch_size"],
+        facts["device"],
+    ]
+    return (
+        f"{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]} {config['method']['_target_']}"
+    )
+
+
+def without_method(kind: str) -> str:
+    """The same for whatever method."""
+    return kind.partition(" ")[0]
+
+
 def targets(config: Any) -> tuple[str, ...]:
     """The modules named by every ``_target_`` in ``config``."""
     if not isinstance(config, Mapping):

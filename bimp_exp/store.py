@@ -102,7 +102,8 @@ class Phases:
 def header(path: Path) -> dict[str, Any]:
     """The first line of a file of the store: key, name, size, sha256 and more; DataError where it is none.
 
-    recipe: the key without the facts that are known only where a run starts. epochs and seconds: of a phase that is over.
+    recipe: the key without the facts that are known only where a run starts. kind: see ``numerics.kind``. epochs and seconds:
+    of a phase that is over.
     """
     try:
         with open(path, "rb") as file:

@@ -104,8 +104,15 @@ def gaps(method: str, **changes: Any) -> tuple[float, float, float]:
     weight = max(float((w - theirs.weights[name]).abs().max()) for name, w in ours.weights.items())
     return loss, weight, abs(ours.num_zeros - theirs.num_zeros)
 
+
 if __name__ == "__main__":
     for m in METHODS:
-        print(m, plain(m).losses[[0,50,99]], plain(m).num_zeros)
-        for c in (dict(update="foreach"), dict(update="fused"), dict(channels_last=True), dict(precision="bf16"), dict(precision="bf16",channels_last=True,update="fused")):
+        print(m, plain(m).losses[[0, 50, 99]], plain(m).num_zeros)
+        for c in (
+            dict(update="foreach"),
+            dict(update="fused"),
+            dict(channels_last=True),
+            dict(precision="bf16"),
+            dict(precision="bf16", channels_last=True, update="fused"),
+        ):
             print("   ", c, "%.2g %.2g %d" % gaps(m, **c))

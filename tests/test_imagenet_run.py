@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, composed
 from tests.dataset.pictures import NUM_TEST, NUM_TRAIN, write_tree
 from tests.test_resume import do, same
 from tests.test_run import load, run
-from tests.toy_runs import composed
 
 KEYS = [
     "dataset=imagenet", "dataset.root=images", "dataset.image_shape=[3,32,32]", "dataset.resize=40", "dataset.num_classes=4",

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from hydra.utils import instantiate
 
-from bimp_exp import store_commands
+from bimp_exp import numerics, store_commands
 from bimp_exp.errors import ConfigError, DataError
 from bimp_exp.lease import Lease
 from bimp_exp.store import Store, header
@@ -134,6 +136,14 @@ def test_a_phase_without_a_recipe_stays(phases: Path) -> None:
 def test_without_the_folder_of_the_runs_nothing_is_removed(phases: Path) -> None:
     with pytest.raises(DataError, match="nowhere: there is no such folder; give --results"):
         store_commands.unused(store_commands.read(phases), phases / "nowhere", keep_finished=False)
+
+
+def test_phases_of_runs_that_cost_alike_are_of_one_kind(phases: Path) -> None:
+    """By which plan=true tells hours."""
+    values = made(phases, "llr", "seed=1", "sparsity=0.5")
+    assert {header(path)["kind"] for path in phases.glob("*/done.pt")} == {
+        numerics.kind(values, instantiate(values["runtime"]).facts(torch.device("cpu")))
+    }
 
 
 def test_the_recipe_does_not_depend_on_the_machine(phases: Path) -> None:
