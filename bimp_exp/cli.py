@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -70,6 +72,7 @@ def _launch(cfg: DictConfig) -> float | None:
     folder = Path(hydra.runtime.output_dir)
     identity = sweep.identity(dict(hydra.runtime.choices), config)
     if asks["plan"]:
+        experiment(config)
         from bimp_exp.report.plan_table import show
 
         show(planned, identity["name"], console)
@@ -78,12 +81,21 @@ def _launch(cfg: DictConfig) -> float | None:
 
 
 def experiment(config: dict[str, Any]) -> Experiment:
-    """The experiment of a resolved configuration, after checking all that needs no data; imports PyTorch."""
+    """The experiment of a resolved configuration; UserError where it cannot be run here. Imports PyTorch."""
     from hydra.utils import instantiate
 
     made: Experiment = instantiate(config, _convert_="all")
     made.check()
+    _check_data(json.dumps(config["dataset"]))
     return made
+
+
+@cache
+def _check_data(dataset: str) -> None:
+    """Runs have most of their data in common."""
+    from hydra.utils import instantiate
+
+    instantiate(json.loads(dataset), _convert_="all").source()
 
 
 def run(
@@ -119,10 +131,14 @@ def run(
                 )
             except BaseException as error:
                 display.close()
-                if not isinstance(error, BusyError):
+                if isinstance(error, BusyError):
+                    record.step_back()
+                else:
                     record.fail(error)
                 raise
             display.close()
+            if result is None:
+                record.step_back()
     if result is None:
         return None
     from bimp_exp.report.summary import print_run  # pandas would delay the first step

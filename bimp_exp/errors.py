@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class UserError(ValueError):
     """One line that names the config key or the file, what is wrong and what is legal."""
@@ -16,11 +18,11 @@ class DataError(UserError):
 
 
 class BusyError(UserError):
-    """Another process is at it just now; ``phase``: not at the whole run, only at what comes next in it."""
+    """Another process is at it just now: it holds ``lease``, that of the run or of the phase that comes next in it."""
 
-    def __init__(self, message: str, *, phase: bool = False) -> None:
+    def __init__(self, message: str, *, lease: Path) -> None:
         super().__init__(message)
-        self.phase = phase
+        self.lease = lease
 
 
 class TrainingError(UserError):

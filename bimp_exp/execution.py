@@ -15,25 +15,22 @@ from typing import Any
 
 import torch
 
-from bimp_exp import checkpoint, metrics, numerics, prune, pruning
+from bimp_exp import checkpoint, metrics, numerics, prune, pruning, results
 from bimp_exp.attest import Attest
+from bimp_exp.dataset import loaded
 from bimp_exp.dataset.data import Data
 from bimp_exp.errors import BusyError
 from bimp_exp.experiment import Experiment
 from bimp_exp.history import History
-from bimp_exp.ledger import ledger, seconds_of
+from bimp_exp.ledger import seconds_of
 from bimp_exp.lr import Schedule
 from bimp_exp.measure import Measure
-from bimp_exp.method.base import Setting
 from bimp_exp.phase import Underway, train
 from bimp_exp.plan import PlannedPhase
 from bimp_exp.progress import Display
 from bimp_exp.record import Record
 from bimp_exp.selector.base import Masks
 
-IMAGES_PER_SECOND_INCLUDES = (
-    "batches, augmentation, forward, backward, optimiser, masks; not evaluation, logging, saving"
-)
 POLL = 1.0  # seconds between two looks at a phase that another process computes
 
 
@@ -68,17 +65,15 @@ class Execution:
         model = x.network()
         start = None if x.dense_checkpoint is None else checkpoint.load(x.dense_checkpoint, model)
         self.model = model.to(self.device).to(memory_format=x.runtime.memory_format)
-        self.data: Data = x.dataset.load(
+        self.data: Data = loaded.load(
+            x.dataset,
             self.device,
             augment_validation=x.conventions.augment_validation,
             memory_format=x.runtime.memory_format,
         )
-        self.keys = numerics.phase_keys(
-            config,
-            self.plan,
-            type(x.method),
-            self.facts | {"data": self.data.fingerprint, "start": start},
-        )
+        facts = self.facts | {"data": self.data.fingerprint, "start": start}
+        self.kind = numerics.kind(config, facts)
+        self.keys = numerics.phase_keys(config, self.plan, type(x.method), facts)
         recipes = numerics.phase_keys(config, self.plan, type(x.method), {})
         self.recipes = {p.phase.name: recipe for p, recipe in zip(self.plan.phases, recipes, strict=True)}
         self.weights = prune.prunable(self.model, every_weight=x.conventions.prune_every_weight)
@@ -94,19 +89,8 @@ class Execution:
         )  # fmt: skip
 
     def run(self, *, wait: bool, most_phases: int | None) -> dict[str, Any] | None:
-        x, (first, *later) = self.x, self.plan.phases
-        x.method.attach(
-            Setting(
-                model=self.model,
-                weights=self.weights,
-                selector=x.selector,
-                sparsity=x.sparsity,
-                weight_decay=x.optim.weight_decay,
-                num_steps=first.num_steps,
-                steps_per_epoch=self.plan.steps_per_epoch,
-                retraining=tuple(planned.num_steps for planned in later),
-            )
-        )
+        x = self.x
+        x.method.attach(x.setting(self.model, self.weights))
         self.optimizer = x.optim.build(self.model.parameters(), x.method.undecayed(), update=self.update)
         number, last = self.restore(), min(most_phases or len(self.keys), len(self.keys))
         while number < last:
@@ -129,7 +113,9 @@ class Execution:
         lease = self.store.lease(key)
         while lease is None:
             if not wait:
-                raise BusyError(f"another process computes {planned.phase.name} of this run", phase=True)
+                raise BusyError(
+                    f"another process computes {planned.phase.name} of this run", lease=self.store.root / key / "lease"
+                )
             self.display.waiting(planned)
             time.sleep(POLL)
             lease = self.store.lease(key)
@@ -185,7 +171,7 @@ class Execution:
     def about(self, planned: PlannedPhase) -> dict[str, Any]:
         """What is to be known of a phase without reading its state."""
         name = planned.phase.name
-        return {"name": f"{self.display.name}: {name}", "recipe": self.recipes[name]}
+        return {"name": f"{self.display.name}: {name}", "recipe": self.recipes[name], "kind": self.kind}
 
     def spent(self) -> dict[str, float]:
         """What the phase that has just ended has cost."""
@@ -248,39 +234,6 @@ class Execution:
         copy.load_state_dict(self.record.save(self.model.state_dict()))
         copy.to(self.device).to(memory_format=self.x.runtime.memory_format)
         self.attest.same_outputs(self.measure.outputs(copy), self.measure.outputs(self.model))
-        seconds = time.perf_counter() - self.started
-        spent = ledger(
-            history.phases,
-            multiply_adds=self.multiply_adds,
-            seconds=seconds,
-            images_evaluated=history.images_evaluated,
-            extra_passes=history.extra_passes,
-        )
-        rates = [lr for lr, planned in zip(self.rates(), self.plan.phases, strict=True) if planned.num_steps]
-        result = {
-            "phases": [phase | {"key": key} for phase, key in zip(history.phases, self.keys, strict=True)],
-            "candidates": history.candidates,
-            "final": final | self.measure.facts(),
-            "budget": {
-                "epochs": self.plan.budget_epochs,
-                "epochs_used": self.plan.epochs,
-                "num_steps": self.plan.num_steps,
-                "num_images": spent["num_images"],
-            },
-            "ledger": spent,
-            "attested": dict(history.checks),
-            "images_per_second_includes": IMAGES_PER_SECOND_INCLUDES,
-            "computed_on": self.facts,
-            "data_hash": self.data.fingerprint,
-            "learning_rates": _sample(rates),
-            "seconds": seconds,
-        }
+        result = results.of(self, final=final | self.measure.facts(), seconds=time.perf_counter() - self.started)
         self.record.finish(result)
         return result
-
-
-def _sample(rates: list[Schedule], most: int = 2000) -> dict[str, list[float]]:
-    """Step and learning rate of all phases one after the other, thinned out evenly to ``most`` points, for plots."""
-    every = [rate(i) for rate in rates for i in range(rate.num_steps)]
-    steps = sorted({i * len(every) // most for i in range(most)} if len(every) > most else set(range(len(every))))
-    return {"step": [float(s + 1) for s in steps], "rate": [every[s] for s in steps]}

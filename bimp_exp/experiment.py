@@ -16,7 +16,7 @@ from bimp_exp.conventions import Conventions
 from bimp_exp.dataset.base import Dataset
 from bimp_exp.errors import ConfigError
 from bimp_exp.lr import Original
-from bimp_exp.method.base import Method
+from bimp_exp.method.base import Method, Setting
 from bimp_exp.optim import SGD
 from bimp_exp.plan import Plan
 from bimp_exp.record import Tracking
@@ -59,15 +59,15 @@ class Experiment:
             prunes=self.method.prunes,
             sparsity=self.sparsity,
             loads_dense=self.dense_checkpoint is not None,
+            has_target=self.method.has_target,
         )
 
     def check(self) -> None:
         """Raise UserError for all that can be known before data are read and files are written."""
         plan = self.plan()
         self.runtime.start()
+        self.store.check()
         self.dataset.check_files()
-        if self.dense_checkpoint is not None:
-            checkpoint.check(self.dense_checkpoint)
         with torch.device("meta"):  # shapes only
             model = self.model(image_shape=self.dataset.image_shape, num_classes=self.dataset.num_classes)
             last = plan.num_fit_images % plan.batch_size or plan.batch_size
@@ -85,6 +85,24 @@ class Experiment:
             phase = planned.phase
             num_gone = prune.num_pruned(phase, num_weights, num_gone, per_cycle=self.conventions.count_per_cycle)
             self.selector.check(shapes, Cut(fraction=phase.sparsity, num_pruned=num_gone))
+        self.method.check(self.setting(model, weights))
+        if self.dense_checkpoint is not None:
+            checkpoint.check(self.dense_checkpoint, model)
+
+    def setting(self, model: nn.Module, weights: dict[str, nn.Parameter]) -> Setting:
+        """What the method may know of the run of ``model`` with these prunable ``weights``."""
+        plan = self.plan()
+        first, *later = plan.phases
+        return Setting(
+            model=model,
+            weights=weights,
+            selector=self.selector,
+            sparsity=self.sparsity,
+            weight_decay=self.optim.weight_decay,
+            num_steps=first.num_steps,
+            steps_per_epoch=plan.steps_per_epoch,
+            retraining=tuple(planned.num_steps for planned in later),
+        )
 
     def network(self) -> nn.Module:
         """The untrained network; its weights follow from the seed alone, so they are the same for all methods."""

@@ -99,11 +99,12 @@ def finish(folder: Path, config: DictConfig) -> None:
     """The table of the grid: on the terminal, in files, and with the parent run in MLflow."""
     from hydra.utils import instantiate
 
-    from bimp_exp.report.summary import print_summary, write_summary
+    from bimp_exp.report import refresh
+    from bimp_exp.report.summary import print_summary
 
-    write_summary(folder)
+    refresh.now(folder)
     instantiate(config.tracking).sync_sweep(folder, over=True)
-    print_summary(folder, Console())
+    print_summary(read_sweep(folder), Console())
 
 
 def complain(folder: Path) -> None:

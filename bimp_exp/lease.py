@@ -94,6 +94,15 @@ def living(path: Path) -> dict[str, Any] | None:
     return None if there is None or _expired(path, there) else there
 
 
+def pulse(path: Path) -> tuple[str, int] | None:
+    """What changes with every sign of life of who holds the lease at ``path``; None where nobody does."""
+    there = holder(path)  # opening the file makes a network file system ask for its time anew
+    try:
+        return None if there is None else (str(there.get("token")), path.stat().st_mtime_ns)
+    except FileNotFoundError:
+        return None
+
+
 def _expired(path: Path, there: dict[str, Any]) -> bool:
     if (there.get("host"), there.get("boot")) == (platform.node(), _boot()) and not _alive(int(there["pid"])):
         return True

@@ -23,7 +23,7 @@ PACKAGE = Path(__file__).parent
 ROOTS = ("bimp_exp.phase", "bimp_exp.execution")
 NEUTRAL = (
     "attest", "checkpoint", "config", "errors", "files", "ledger", "lease", "numerics", "progress", "record", "report",
-    "store", "tracking", "types",
+    "results", "store", "tracking", "types",
 )  # fmt: skip
 """Modules that cannot change a number; what only they import does not count either."""
 
@@ -35,7 +35,7 @@ def phase_keys(config: Mapping[str, Any], plan: Plan, method: type[Method], fact
     ``runtime``, what its options became there, in place of the configured ones.
     """
     first = {name: config[name] for name in ("dataset", "model", "optim", "lr", "method", "conventions", "seed")}
-    first["dataset"] = {key: value for key, value in config["dataset"].items() if key != "root"}
+    first["dataset"] = {key: value for key, value in config["dataset"].items() if key not in ("root", "num_workers")}
     runtime = config["runtime"].items()
     first["runtime"] = {key: value for key, value in runtime if key not in ("device", "threads")}
     while_training = method.prunes == "while training"
@@ -51,6 +51,23 @@ def phase_keys(config: Mapping[str, Any], plan: Plan, method: type[Method], fact
         what["code"] = code_hash(targets({**first, **(later if i else {})}))
         keys.append(hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32])
     return keys
+
+
+def kind(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """What a phase has in common with those whose epochs take about as long: data, network, batch, machine, and the method."""
+    what = [
+        {name: config[name] for name in ("dataset", "model", "runtime")},
+        config["optim"]["batch_size"],
+        facts["device"],
+    ]
+    return (
+        f"{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]} {config['method']['_target_']}"
+    )
+
+
+def without_method(kind: str) -> str:
+    """The same for whatever method."""
+    return kind.partition(" ")[0]
 
 
 def targets(config: Any) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ class PlannedPhase:
 class Plan:
     """``original`` is the learning rate of dense training, ``retraining`` what is made of it after a pruning.
 
-    ``budget_epochs`` is what may be spent.
+    ``budget_epochs`` is what may be spent. ``has_target``: whether the phases' sparsities are what the method aims at.
     """
 
     phases: list[PlannedPhase]
@@ -47,6 +47,7 @@ class Plan:
     batch_size: int
     budget_epochs: float
     loads_dense: bool
+    has_target: bool
 
     @property
     def num_steps(self) -> int:
@@ -74,6 +75,7 @@ def make(
     prunes: str,
     sparsity: float,
     loads_dense: bool,
+    has_target: bool,
 ) -> Plan:
     """The plan of a run; ConfigError where budget, method, schedule and sparsity do not fit together."""
     if prunes == "between phases":
@@ -115,6 +117,7 @@ def make(
         batch_size=batch_size,
         budget_epochs=budget.total(sparsity),
         loads_dense=loads_dense,
+        has_target=has_target,
     )
 
 
@@ -148,6 +151,7 @@ def from_config(cfg: Mapping[str, Any]) -> Plan:
         prunes=config.constant(cfg["method"]["_target_"], "prunes"),
         sparsity=cfg["sparsity"],
         loads_dense=cfg["dense_checkpoint"] is not None,
+        has_target=config.constant(cfg["method"]["_target_"], "has_target"),
     )
 
 
@@ -194,18 +198,20 @@ def _defaults() -> dict[str, str]:
 
 def line(plan: Plan) -> str:
     """The plan on one line, for a multirun."""
-    dense, *cycles = plan.phases
-    lengths = [f"{p.phase.epochs:g}" for p in cycles]
-    parts = ["dense from a file" if plan.loads_dense else f"{dense.phase.epochs:g} dense"]
-    if cycles:
-        same = f"{len(lengths)} x {lengths[0]}" if len(set(lengths)) == 1 else " + ".join(lengths)
-        gone = " ".join(f"{100 * p.phase.sparsity:.4g}" for p in cycles)
-        parts += [
-            f"{same} retraining",
-            f"sparsity {gone} %",
-            f"{type(plan.retraining).__name__} from {starts(cycles[0])}",
-        ]
+    first, *later = plan.phases
+    parts = ["dense from a file" if plan.loads_dense else f"{first.phase.epochs:g} {first.phase.name}"]
+    trained = [f"{p.phase.epochs:g}" for p in later if p.num_steps]
+    if trained:
+        same = f"{len(trained)} x {trained[0]}" if len(trained) > 1 and len(set(trained)) == 1 else " + ".join(trained)
+        name = type(plan.retraining).__name__
+        parts.append(f"{same} {later[0].phase.label or 'retraining'} with {name} from {starts(later[0])}")
+    if later:
+        gone = " ".join(f"{100 * p.phase.sparsity:.4g}" for p in later)
+        parts.append(f"sparsity {gone} %" if plan.has_target else OPEN)
     return f"{', '.join(parts)}; {total(plan)}"
+
+
+OPEN = "sparsity open: the method's own keys decide it"
 
 
 def starts(planned: PlannedPhase) -> str:
@@ -217,5 +223,5 @@ def starts(planned: PlannedPhase) -> str:
 def total(plan: Plan) -> str:
     """Epochs and steps in all, against the budget."""
     over = plan.budget_epochs - plan.epochs
-    note = "" if over == 0 else f" ({over:g} unused)" if over > 0 else f" ({-over:g} too many)"
+    note = "" if over == 0 else f" ({over:g} unused)" if over > 0 else f" ({-over:g} on top)"
     return f"{plan.epochs:g} of {plan.budget_epochs:g} epochs{note}, {plan.num_steps} steps"

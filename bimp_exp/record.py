@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Tracking(Protocol):
-    """A mirror of what is on disk: one option of ``conf/tracking/``. No call ever raises."""
+    """A mirror of what is on disk: one option of ``conf/tracking/``. No call ever raises, or waits."""
 
     def sync(self, run_dir: Path) -> None:
         """Mirror one run."""
@@ -34,6 +35,10 @@ class Tracking(Protocol):
 
     def sync_sweep(self, sweep_dir: Path, *, over: bool) -> None:
         """Mirror what belongs to a whole sweep; ``over``: no run of it will start any more."""
+        ...
+
+    def hurry(self) -> None:
+        """This process was asked to end: what is not mirrored at once may be left to another."""
         ...
 
 
@@ -44,12 +49,13 @@ def claim(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
     UserError where it holds a run of another configuration (the first key that differs is named), BusyError where another
     process holds it.
     """
+    path = folder / "lease"
     try:
-        lease = Lease.take(folder / "lease")
+        lease = Lease.take(path)
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror}") from None
     if lease is None:
-        raise BusyError(f"another process is at the run in {folder}: wait for it, or give another folder")
+        raise BusyError(f"another process is at the run in {folder}: wait for it, or give another folder", lease=path)
     with lease:
         path = folder / "config.yaml"
         ours = {key: value for key, value in config.items() if key not in IRRELEVANT}
@@ -91,9 +97,16 @@ class Record:
         files.write_json(path, {**facts, "started": started, "starts": before.get("starts", 0) + 1})
         (self.folder / "failed.json").unlink(missing_ok=True)
 
+    def step_back(self) -> None:
+        """The start that ``begin`` has counted was none."""
+        path = self.folder / "run.json"
+        facts = json.loads(path.read_text())
+        files.write_json(path, facts | {"starts": facts["starts"] - 1})
+
     def restart(self, points: list[dict[str, Any]]) -> None:
         """Make ``points`` all of metrics.jsonl: what an earlier attempt wrote after its checkpoint comes again."""
         files.write(self.folder / "metrics.jsonl", "".join(files.line(point) for point in points).encode())
+        self.sync()
 
     def append(self, point: dict[str, Any]) -> None:
         """One more line of metrics.jsonl."""
@@ -123,7 +136,14 @@ class Record:
 
     def fail(self, error: BaseException) -> None:
         """Say in one line why there is no result."""
-        interrupted = isinstance(error, KeyboardInterrupt)
-        reason = "interrupted" if interrupted else " ".join(str(error).split()) or type(error).__name__
-        files.write_json(self.folder / "failed.json", {"kind": type(error).__name__, "error": reason})
+        files.write_json(self.folder / "failed.json", failure(error))
         self.sync()
+        if not isinstance(error, Exception):
+            self.tracking.hurry()
+
+
+def failure(error: BaseException) -> dict[str, str | None]:
+    """What failed.json says: the kind of error, the reason in one line, and the SLURM job that met it, if it was one."""
+    interrupted = isinstance(error, KeyboardInterrupt)
+    reason = "interrupted" if interrupted else " ".join(str(error).split()) or type(error).__name__
+    return {"kind": type(error).__name__, "error": reason, "job": os.environ.get("SLURM_JOB_ID")}

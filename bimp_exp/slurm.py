@@ -19,14 +19,16 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from rich.console import Console
 
-from bimp_exp import snapshot
+from bimp_exp import crew, snapshot, worker
 from bimp_exp.errors import ConfigError, UserError
+from bimp_exp.report import disk
 
 MOST = 16  # workers, unless hydra.launcher.jobs says otherwise
 PYTHON = """sh -c 'trap "" USR2; exec "$0" "$@"'"""  # until a worker listens, the signal would end it for good
@@ -36,28 +38,33 @@ PYTHON = """sh -c 'trap "" USR2; exec "$0" "$@"'"""  # until a worker listens, t
 class Worker:
     """What a job does: work on ``sweep`` with the code in ``code``.
 
-    ``roots``: only on the first phases. ``most_restarts``: so often it asks to be put into the queue again when SLURM signals
-    that its time is over or that another job takes its place.
+    ``roots``: only on the first phases. ``packed``: processes that do so side by side. ``most_restarts``: so often it asks to be
+    put into the queue again when SLURM signals that its time is over or that another job takes its place.
     """
 
     sweep: Path
     code: Path
     roots: bool
+    packed: int
     most_restarts: int
 
     def __call__(self) -> None:
-        """Exit status 1 where a run failed, so that SLURM says FAILED."""
+        """Exit status 1 where a run failed in any start of this job, so that SLURM says FAILED."""
         signal.signal(signal.SIGUSR2, self.leave)
         if self.code.resolve() != snapshot.ROOT:
             sys.exit(f"this job runs the code in {snapshot.ROOT}, not that of its submission in {self.code}")
-        from bimp_exp.worker import work
-
-        failed = work(self.sweep, roots=self.roots)
+        lost = 0
+        if self.packed == 1:
+            os.environ.setdefault("OMP_NUM_THREADS", str(crew.cores()))
+            worker.work(self.sweep, roots=self.roots)
+        else:
+            lost = crew.work(self.sweep, self.packed, roots=self.roots)
         if not self.roots:
             conclude(self.sweep)
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # all is done; Python takes seconds to end, without our handler
-        if failed:
-            sys.exit(f"failed in this job: {failed}")
+        failed = _failed_in(self.sweep, os.environ["SLURM_JOB_ID"])
+        if failed or lost:
+            sys.exit(f"failed in this job: {', '.join(failed) or f'{lost} processes'}")
 
     def leave(self, number: int, frame: FrameType | None) -> None:
         """Into the queue again first, since SLURM ends the job only seconds after that; then out of whatever runs."""
@@ -67,6 +74,12 @@ class Worker:
         sys.exit("SLURM asks this job to make room")
 
 
+def _failed_in(sweep: Path, job: str) -> list[str]:
+    """The runs that failed in ``job``, told from disk since it may have been started several times."""
+    found = [(path.parent, disk.read_json(path) or {}) for path in sweep.glob("*/failed.json")]
+    return [run.name for run, failure in found if failure.get("job") == job and not worker.pending(run)]
+
+
 def conclude(sweep: Path) -> None:
     """The summary of a sweep, if all its runs are finished or have failed; one worker writes it."""
     from omegaconf import OmegaConf
@@ -74,10 +87,10 @@ def conclude(sweep: Path) -> None:
     from bimp_exp import grid
     from bimp_exp.lease import Lease
 
-    how = json.loads((sweep / "cells.json").read_text())
-    if _pending(sweep):
+    if worker.left(sweep):
         return
-    lease = Lease.take(sweep / "summary.lease")
+    how = json.loads((sweep / "cells.json").read_text())
+    lease = Lease.take(sweep / "conclusion.lease")
     if lease is not None:
         with lease:
             grid.finish(sweep, OmegaConf.create({"tracking": next(iter(how.values()))["config"]["tracking"]}))
@@ -85,44 +98,53 @@ def conclude(sweep: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """``workers`` new ones in the jobs ``ids``, after ``roots`` that do first phases; ``there``: workers from before."""
+    """``workers`` new ones in the jobs ``ids``, after ``roots`` that do first phases; ``there``: workers from before.
+
+    ``packed``: runs that a worker does at a time.
+    """
 
     workers: int
     roots: int
     there: int
+    packed: int
     ids: Sequence[str]
     runs: int
     code: Path
 
 
-def submit(sweep: Path, settings: Mapping[str, Any], *, most: int | None, again: bool) -> Submitted:
+def submit(sweep: Path, settings: Mapping[str, Any], *, most: int | None, packed: int, again: bool) -> Submitted:
     """Submit as many workers as the sweep lacks, at most ``most`` in all; UserError where SLURM does not take them.
 
-    settings: keys of hydra-submitit-launcher. again: runs were failed and are to be done again, of which the workers that
-    are there know nothing.
+    settings: keys of hydra-submitit-launcher. packed: runs that a worker does at a time. again: runs were failed and are to be
+    done again, of which the workers that are there know nothing.
     """
     if shutil.which("sbatch") is None:
         raise ConfigError(
             "hydra/launcher=slurm: no sbatch here; submit where there is one, or take hydra/launcher=local"
         )
-    runs, there = _pending(sweep), workers(sweep)
+    runs, there = worker.left(sweep), workers(sweep)
     code = snapshot.take(sweep)
     num_cells = len(json.loads((sweep / "cells.json").read_text()))
     knowing = 0 if again else sum(count for name, count in there.items() if int(name.partition(".")[2]) == num_cells)
-    wanted = max(0, min(most or MOST, len(runs)) - knowing)
+    wanted = max(0, min(most or MOST, ceil(len(runs) / packed)) - knowing)
     settings = {**settings, "name": settings["name"] or sweep.name}
     folder = sweep.absolute() / settings["submitit_folder"] / f"{code.name}.{num_cells}"
-    num_roots = _num_roots(list(runs.values()), fewer_than=wanted)
+    num_roots = ceil(_num_roots(list(runs.values()), fewer_than=wanted * packed) / packed)
+    restarts = settings["max_num_timeout"] if settings["requeue"] else 0
+    first, others = (
+        Worker(sweep=sweep.absolute(), code=code, roots=roots, packed=packed, most_restarts=restarts)
+        for roots in (True, False)
+    )
     ids: list[str] = []
     try:
-        ids += _arrays(folder / "roots", settings, _worker(sweep, code, settings, roots=True), num_roots, after=())
-        ids += _arrays(folder, settings, _worker(sweep, code, settings, roots=False), wanted, after=tuple(ids))
+        ids += _arrays(folder / "roots", settings, first, num_roots, after=())
+        ids += _arrays(folder, settings, others, wanted, after=tuple(ids))
     except UserError:
         if ids:
             subprocess.run(["scancel", *ids], check=False)
         raise
     return Submitted(
-        workers=wanted, roots=num_roots, there=sum(there.values()), ids=ids, runs=len(runs), code=code
+        workers=wanted, roots=num_roots, there=sum(there.values()), packed=packed, ids=ids, runs=len(runs), code=code
     )  # fmt: skip
 
 
@@ -143,6 +165,8 @@ def say(submitted: Submitted, sweep: Path) -> None:
     lines = [
         f"{s.runs} runs to do: {s.workers} workers submitted, {s.there} there already" if s.runs else "no runs to do"
     ]
+    if s.runs and s.packed > 1:
+        lines[0] += f" (each does {s.packed} at a time)"
     if s.roots:
         lines[0] += f"; before them {s.roots} train what the runs have in common"
     for other in others:
@@ -170,11 +194,6 @@ def wait(sweep: Path, poll: float) -> None:
 def num_failed(sweep: Path) -> int:
     """Runs with a failure on record."""
     return sum(1 for _ in sweep.glob("*/failed.json"))
-
-
-def _worker(sweep: Path, code: Path, settings: Mapping[str, Any], *, roots: bool) -> Worker:
-    most = settings["max_num_timeout"] if settings["requeue"] else 0
-    return Worker(sweep=sweep.absolute(), code=code, roots=roots, most_restarts=most)
 
 
 def _arrays(
@@ -222,14 +241,6 @@ def _largest_array() -> int:
     shown = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True).stdout
     found = re.search(r"MaxArraySize\s*=\s*(\d+)", shown)
     return int(found[1]) if found else 1001
-
-
-def _pending(sweep: Path) -> dict[str, Any]:
-    """The configurations of the runs that are neither finished nor failed."""
-    from bimp_exp.worker import pending
-
-    how = json.loads((sweep / "cells.json").read_text())
-    return {name: about["config"] for name, about in how.items() if pending(sweep / name)}
 
 
 def _num_roots(configs: Sequence[Mapping[str, Any]], *, fewer_than: int) -> int:

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bimp_exp import files
-from bimp_exp.errors import DataError, UserError
+from bimp_exp.errors import ConfigError, DataError, UserError
 from bimp_exp.lease import Lease
 from bimp_exp.types import NonNegative
 
@@ -37,6 +38,14 @@ class Store:
     root: str | None
     every: NonNegative
 
+    def check(self) -> None:
+        """Raise ConfigError where ``root`` cannot be written; makes nothing."""
+        if self.root:
+            root = Path(self.root).absolute()
+            there = next(folder for folder in (root, *root.parents) if folder.exists())
+            if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+                raise ConfigError(f"store.root={self.root}: cannot write there; give another folder, or store=own")
+
     def open(self, run_dir: Path) -> Phases:
         """For a run in ``run_dir``."""
         return Phases(root=Path(self.root).absolute() if self.root else run_dir / "phases", every=self.every)
@@ -51,7 +60,10 @@ class Phases:
 
     def load(self, key: str) -> State | None:
         """The state after phase ``key``, or None; a damaged file counts as none."""
-        return _read(self.root / key / "done.pt", key)
+        state = _read(self.root / key / "done.pt", key)
+        if state is not None:
+            self._tidy(key)  # who wrote it may have been killed right after
+        return state
 
     def load_partial(self, key: str) -> State | None:
         """The newest whole state inside phase ``key``, or None."""
@@ -63,15 +75,17 @@ class Phases:
 
     def save(self, key: str, about: Mapping[str, Any], state: State) -> None:
         """Phase ``key`` is over. about: what ``header`` shall say of it beside its key: name, recipe, epochs, seconds."""
+        if _write(self.root / key / "done.pt", key, about, state):
+            self._tidy(key)
+
+    def _tidy(self, key: str) -> None:
+        """Remove what a phase that is over does not need: states inside it, writes that were cut off, a dead one's lease."""
         folder = self.root / key
-        if _write(folder / "done.pt", key, about, state):
-            for old in (
-                folder / "partial.pt",
-                folder / "partial.previous.pt",
-                *folder.glob(".*.tmp"),
-            ):  # cut writes, too
-                with contextlib.suppress(OSError):
-                    old.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            for path in (*folder.glob("partial*.pt"), *folder.glob(".*.tmp")):
+                path.unlink(missing_ok=True)
+            if (folder / "lease").exists() and (lease := Lease.take(folder / "lease")):
+                lease.release()
 
     def save_partial(self, key: str, about: Mapping[str, Any], state: State) -> None:
         """Phase ``key`` is under way; the checkpoint before this one is kept, in case this one should be damaged."""
@@ -88,7 +102,8 @@ class Phases:
 def header(path: Path) -> dict[str, Any]:
     """The first line of a file of the store: key, name, size, sha256 and more; DataError where it is none.
 
-    recipe: the key without the facts that are known only where a run starts. epochs and seconds: of a phase that is over.
+    recipe: the key without the facts that are known only where a run starts. kind: see ``numerics.kind``. epochs and seconds:
+    of a phase that is over.
     """
     try:
         with open(path, "rb") as file:

@@ -22,7 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from bimp_exp import files
-from bimp_exp.config import RUN, parameters, plain
+from bimp_exp.config import RUN, constant, parameters, plain
 from bimp_exp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -174,8 +174,10 @@ def identity(
     if cell is not None:
         return {**about, **cell}
     how = options["budget"] if options["method"] == "imp" else options["method"]
-    pruned = [] if how == "dense" else [options["schedule"], f"sparsity={config['sparsity']:g}"]
-    parts = [options["dataset"], options["model"], how, *pruned, f"seed={config['seed']}"]
+    prunes, aims = (constant(config["method"]["_target_"], name) for name in ("prunes", "has_target"))
+    schedule = [options["schedule"]] if prunes == "between phases" else []
+    goal = [f"sparsity={config['sparsity']:g}"] if prunes != "never" and aims else []
+    parts = [options["dataset"], options["model"], how, *schedule, *goal, f"seed={config['seed']}"]
     return about | {"name": " ".join(parts), "swept": {}}
 
 

@@ -15,8 +15,8 @@ import yaml
 from bimp_exp import cli
 from bimp_exp.commands import Parser
 from bimp_exp.errors import DataError
+from bimp_exp.mirror import Mirror
 from bimp_exp.report.disk import find
-from bimp_exp.tracking import MLflow
 
 
 def main() -> None:
@@ -51,10 +51,10 @@ def _tracking(run: Path, uri: str | None, experiment: str | None) -> str:
 
 
 @cache
-def _mirror(tracking: str) -> MLflow | None:
+def _mirror(tracking: str) -> Mirror | None:
     """One for each store and experiment; None where a run has none."""
     uri, experiment = json.loads(tracking)
-    return MLflow(uri=uri, experiment=experiment) if uri and experiment else None
+    return Mirror(uri=uri, experiment=experiment) if uri and experiment else None
 
 
 if __name__ == "__main__":

@@ -1,33 +1,27 @@
-"""MLflow as a mirror of what is on disk: each call copies what is new, and may be repeated, cut off or fail.
+"""How a run is tracked: not at all, or mirrored into MLflow by a process of its own, for which training never waits.
 
-Exactly once: MLflow stores a point under (run, key, timestamp, step, value) and ignores an equal one. So
-each line of metrics.jsonl has its own timestamp (the run's start plus the line's number in ms), and writing
-it again changes nothing. The tag ``bimp.announced`` says what is about to be written (number of lines and
-their hash), ``bimp.mirrored`` what has been. Points and params cannot be taken back: a run that holds
-something else than the disk is replaced by a new one.
+What is on disk is the truth, so that process may be killed, or die with the one it serves, at any time: the next that mirrors
+the same folder (``bimp_exp.background``, ``bimp_exp.sync``) catches up.
 """
 
 from __future__ import annotations
 
-import hashlib
+import atexit
 import json
 import logging
 import os
-import time
-from collections.abc import Callable
-from datetime import datetime
+import subprocess
+import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bimp_exp.errors import ConfigError, DataError
-from bimp_exp.report import flat
-from bimp_exp.report.disk import Run, read_lines, read_run, read_sweep
-from bimp_exp.report.mlflow_store import Book, connect, open_book
+from bimp_exp.report.mlflow_store import absolute
 
 log = logging.getLogger(__name__)
-MAX_METRICS = 1000  # MLflow's limits for one log_batch: metrics, and params or tags
-MAX_NOTE = 8000  # characters of a tag
-MAX_PARAMS = 100
+ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 120.0  # seconds that the end of a process waits until all is mirrored
+SHORT_PATIENCE = 1.5  # the same, where someone has asked it to end
 
 
 class Nothing:
@@ -37,206 +31,96 @@ class Nothing:
 
     def sync_sweep(self, sweep_dir: Path, *, over: bool) -> None: ...
 
+    def hurry(self) -> None: ...
+
 
 class MLflow:
     """Mirrors runs into ``experiment`` of the store at ``uri``: sqlite:///FILE or http(s)://HOST.
 
-    A relative FILE starts at the directory that is current now; artifacts go to mlartifacts/ beside it. No
-    later call raises: a failure is one warning per folder, and the next call catches up.
+    A relative FILE starts at the directory that is current now; artifacts go to mlartifacts/ beside it.
     """
 
     def __init__(self, *, uri: str, experiment: str) -> None:
-        scheme, _, place = uri.partition("://")
-        self.database = Path(os.path.abspath(place[1:])) if scheme == "sqlite" and place[1:] else None
-        if not self.database and not (scheme in ("http", "https") and place):
-            raise ConfigError(
-                f"tracking.uri: {uri!r} is not legal; give sqlite:///FILE, http://HOST:PORT or https://HOST"
-            )
-        self.uri = f"sqlite:///{self.database}" if self.database else uri
-        self.experiment = experiment
-        self._connection: tuple[Any, str] | None = None
-        self.behind: set[Path] = set()  # folders whose last mirroring failed
-        self._warned: set[Path] = set()
+        self.uri, self.experiment = absolute(uri), experiment
 
     def sync(self, run_dir: Path) -> None:
-        """Make the MLflow run of ``run_dir`` hold what is on disk, as a child of its sweep's run."""
-        self._safely(run_dir.resolve(), self._mirror_run)
+        """Have the MLflow run of ``run_dir`` brought up to date, and after it the summary of its sweep."""
+        self._helper.tell({"run": str(run_dir.resolve())})
 
     def sync_sweep(self, sweep_dir: Path, *, over: bool) -> None:
-        """The same for a sweep: its status, its summary.* and, once all are known, the swept values."""
-        self._safely(sweep_dir.resolve(), lambda folder: self._mirror_sweep(folder, over))
+        """Have a sweep's own run brought up to date."""
+        self._helper.tell({"sweep": str(sweep_dir.resolve()), "over": over})
 
-    def _safely(self, folder: Path, mirror: Callable[[Path], None]) -> None:
+    def hurry(self) -> None:
+        """See Tracking."""
+        self._helper.patience = SHORT_PATIENCE
+
+    @property
+    def _helper(self) -> Helper:
+        return _helper(self.uri, self.experiment, os.getpid())
+
+
+class Helper:
+    """A process of ``bimp_exp.background`` that reads what to do from a pipe; it is started when there is something."""
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        self.uri, self.experiment, self.pid = uri, experiment, os.getpid()
+        self.patience = PATIENCE
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Hand on ``message`` and return; a process that has died is replaced."""
         try:
-            mirror(folder)
-            self.behind.discard(folder)
-        except Exception as error:  # whatever it is, training goes on
-            self.behind.add(folder)
-            if folder not in self._warned:
-                self._warned.add(folder)
-                reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-                log.warning("MLflow does not mirror %s for now, its files are complete (%s)", folder, reason)
+            if self.process is None or self.process.poll() is not None:
+                self._start()
+            self._write(message)
+        except OSError as error:  # no memory for it, or it died just now
+            log.warning("MLflow is not told of %s (%s); make sync catches up", *list(message.values())[:1], error)
 
-    def _connect(self) -> tuple[Any, str]:
-        if self._connection is None:
-            self._connection = connect(self.uri, self.database, self.experiment)
-        return self._connection
+    def _start(self) -> None:
+        if self.process is None:
+            atexit.register(self.close)
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "bimp_exp.background", self.uri, self.experiment],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},  # the code of this process, not of the current directory
+            process_group=0,  # Ctrl-C is for this process alone, which then says what is to be done
+        )
 
-    def _mirror_run(self, folder: Path) -> None:
-        run = read_run(folder)
-        if not run.facts:
-            raise DataError(f"{folder / 'run.json'}: absent")
-        lines = read_lines(folder)
-        if run.result is not None:
-            lines.append(json.dumps(flat.final_metrics(run)))
-        tags = flat.flatten(run.facts["provenance"], "bimp.")
-        tags["mlflow.source.git.commit"] = tags.get("bimp.git.commit", "")
-        tags["bimp.error"] = (run.failure or "")[: flat.MAX_TEXT] if run.status == "failed" else ""
-        if (folder.parent / "sweep.json").exists():
-            with open_book(folder.parent) as book:
-                parent = self._run(book, folder.parent, params={}, start=_start([run]), lines=[])
-                tags["mlflow.parentRunId"] = parent.info.run_id
-        with open_book(folder) as book:
-            mirror = self._run(book, folder, params=flat.params(run), start=_start([run]), lines=lines)
-            self._set_tags(mirror, folder, run.name, tags)
-            self._log_lines(mirror, lines)
-            files = [folder / name for name in ("config.yaml", "result.json", "model.pt")]
-            self._attach(book, mirror, [*files, *sorted(folder.glob("plots/*.png"))])
-            self._set_status(mirror, [run])
+    def _write(self, message: dict[str, Any]) -> None:
+        assert self.process is not None
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(message).encode() + b"\n")
+        self.process.stdin.flush()
 
-    def _mirror_sweep(self, folder: Path, over: bool) -> None:
-        sweep = read_sweep(folder)
-        cells = [run.swept for run in sweep.runs if run.swept is not None]
-        swept = {key: ", ".join(dict.fromkeys(str(cell[key]) for cell in cells if key in cell)) for key in sweep.swept}
-        params = flat.flatten(swept) if len(cells) == len(sweep.runs) else {}
-        with open_book(folder) as book:
-            mirror = self._run(book, folder, params=params, start=_start(sweep.runs), lines=[])
-            table = folder / "summary.md"
-            tags = {"bimp.command": sweep.command[: flat.MAX_TEXT]}
-            tags["mlflow.note.content"] = (
-                table.read_text()[:MAX_NOTE] if table.exists() else ""
-            )  # shown as the description
-            self._set_tags(mirror, folder, sweep.name, tags)
-            self._attach(book, mirror, [folder / "sweep.json", *sorted(folder.glob("summary.*"))])
-            self._set_status(mirror, sweep.runs, over)
+    def close(self) -> None:
+        """Wait until all is mirrored, but no longer than ``patience``."""
+        if self.process is None or self.pid != os.getpid():  # a fork has it from its parent
+            return
+        try:
+            self._write({"end": True})
+            self._wait()
+        except (OSError, KeyboardInterrupt, subprocess.TimeoutExpired) as error:
+            self.process.kill()
+            if isinstance(error, subprocess.TimeoutExpired):
+                log.warning("MLflow does not hold all of it yet, the files are complete; make sync catches up")
+        finally:
+            self.process.communicate()
+            self.process = None
 
-    def _run(self, book: Book, folder: Path, *, params: dict[str, str], start: int, lines: list[str]) -> Any:
-        """The MLflow run of ``folder``: the one in its book, else the one with its tag, else a new one."""
-        from mlflow.entities import Param
-
-        client = self._connect()[0]
-        mirror = self._find(book, folder)
-        if mirror is None or _contradicts(mirror, params, lines):
-            # By its tag alone it may be of another machine; it goes first, so that no cut leaves two.
-            old = mirror.info.run_id if mirror and mirror.info.run_id == book.get("run_id") else None
-            if old:
-                client.delete_run(old)
-            mirror = self._create(folder, start)
-            if old:
-                self._adopt_children(old, mirror.info.run_id)
-        run_id = mirror.info.run_id
-        if run_id != book.get("run_id"):
-            book.update(run_id=run_id, attached={})
-        missing = [Param(key, value) for key, value in params.items() if key not in mirror.data.params]
-        for first in range(0, len(missing), MAX_PARAMS):
-            client.log_batch(run_id, params=missing[first : first + MAX_PARAMS])
-        return mirror
-
-    def _find(self, book: Book, folder: Path) -> Any:
-        from mlflow.exceptions import MlflowException
-
-        client, experiment_id = self._connect()
-        if "run_id" in book:
+    def _wait(self) -> None:
+        assert self.process is not None
+        if sys.stderr.isatty() and self.patience > SHORT_PATIENCE:
             try:
-                mirror = client.get_run(book["run_id"])
-                if (mirror.info.experiment_id, mirror.info.lifecycle_stage) == (experiment_id, "active"):
-                    return mirror
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-        with_tag = f"tags.`bimp.run_dir` = '{folder.as_uri()}'"  # a URI has no quotes
-        return next(iter(client.search_runs([experiment_id], with_tag, max_results=1)), None)
-
-    def _create(self, folder: Path, start: int) -> Any:
-        client, experiment_id = self._connect()
-        tags = {
-            "bimp.run_dir": folder.as_uri(),
-            "mlflow.source.name": "run.py",
-            "mlflow.user": os.environ.get("USER", ""),
-        }
-        return client.create_run(experiment_id, start_time=start, tags=tags, run_name=folder.name)
-
-    def _adopt_children(self, old: str, new: str) -> None:
-        client, experiment_id = self._connect()
-        of_old = f"tags.`mlflow.parentRunId` = '{old}'"
-        for child in client.search_runs([experiment_id], of_old, max_results=50_000):  # the largest page
-            client.set_tag(child.info.run_id, "mlflow.parentRunId", new)
-
-    def _set_tags(self, mirror: Any, folder: Path, name: str, tags: dict[str, str]) -> None:
-        """Set what differs; "" is for a tag that must not keep an old value."""
-        from mlflow.entities import RunTag
-
-        wanted = {**tags, "mlflow.runName": name, "bimp.run_dir": folder.as_uri()}
-        changed = [RunTag(key, value) for key, value in wanted.items() if mirror.data.tags.get(key, "") != value]
-        for first in range(0, len(changed), MAX_PARAMS):
-            self._connect()[0].log_batch(mirror.info.run_id, tags=changed[first : first + MAX_PARAMS])
-
-    def _log_lines(self, mirror: Any, lines: list[str]) -> None:
-        from mlflow.entities import Metric
-
-        client, run_id = self._connect()[0], mirror.info.run_id
-        first = int(mirror.data.tags.get("bimp.mirrored", "0"))
-        if first == len(lines):
-            return
-        client.set_tag(run_id, "bimp.announced", _announce(lines))
-        points = []
-        for number, line in enumerate(lines[first:], first):
-            record, stamp = json.loads(line), mirror.info.start_time + number
-            points += [Metric(key, value, stamp, record["step"]) for key, value in flat.numbers(record).items()]
-        points.sort(
-            key=lambda point: point.key != "test_accuracy"
-        )  # the compare page opens on the first of all metrics
-        for at in range(0, len(points), MAX_METRICS):
-            client.log_batch(run_id, metrics=points[at : at + MAX_METRICS])
-        client.set_tag(run_id, "bimp.mirrored", str(len(lines)))
-
-    def _attach(self, book: Book, mirror: Any, paths: list[Path]) -> None:
-        """Copy the files that are new or changed since the last time."""
-        for path in filter(Path.exists, paths):
-            stamp = [path.stat().st_size, path.stat().st_mtime_ns]
-            if book["attached"].get(path.name) != stamp:
-                target = "plots" if path.parent.name == "plots" else None
-                self._connect()[0].log_artifact(mirror.info.run_id, str(path), target)
-                book["attached"][path.name] = stamp
-
-    def _set_status(self, mirror: Any, runs: list[Run], over: bool = False) -> None:
-        """RUNNING while a run has neither result nor failure and may still get one, else FINISHED if all have a result."""
-        client, run_id = self._connect()[0], mirror.info.run_id
-        statuses = {run.status for run in runs}
-        if not over and not statuses <= {"finished", "failed"}:
-            if mirror.info.status != "RUNNING":
-                client.update_run(run_id, status="RUNNING")
-            return
-        status = "FINISHED" if statuses == {"finished"} else "FAILED"
-        last = (run.folder / ("result.json" if run.status == "finished" else "failed.json") for run in runs)
-        end = int(1000 * max((path.stat().st_mtime for path in last if path.exists()), default=time.time()))
-        if (mirror.info.status, mirror.info.end_time) != (status, end):
-            client.set_terminated(run_id, status=status, end_time=end)
+                self.process.wait(SHORT_PATIENCE)
+            except subprocess.TimeoutExpired:
+                print("waiting for MLflow; Ctrl-C leaves the rest to make sync", file=sys.stderr)
+        self.process.wait(self.patience)
 
 
-def _contradicts(mirror: Any, params: dict[str, str], lines: list[str]) -> bool:
-    """Whether the store has params or points that the disk does not have (any more)."""
-    if params and any(params.get(key) != value for key, value in mirror.data.params.items()):
-        return True
-    announced = mirror.data.tags.get("bimp.announced")
-    return announced is not None and _announce(lines[: int(announced.split()[0])]) != announced
-
-
-def _announce(lines: list[str]) -> str:
-    return f"{len(lines)} {hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"
-
-
-def _start(runs: list[Run]) -> int:
-    """Milliseconds since 1970 of the first run's start; now, where none has started."""
-    started = [datetime.fromisoformat(run.facts["started"]).timestamp() for run in runs if run.facts]
-    return int(1000 * min(started, default=time.time()))
+@cache
+def _helper(uri: str, experiment: str, pid: int) -> Helper:
+    """One for each store and process."""
+    return Helper(uri, experiment)

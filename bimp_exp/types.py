@@ -11,13 +11,14 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import FiniteFloat
 
-__all__ = ["Count", "Fraction", "Literal", "Natural", "NonNegative", "Positive", "Seed", "Share", "Sparsity"]
+__all__ = ["Count", "Finite", "Fraction", "Literal", "Natural", "NonNegative", "Positive", "Seed", "Share", "Sparsity"]
 
 Natural = Annotated[int, Ge(0), "a whole number of at least 0"]
 Count = Annotated[int, Ge(1), "a whole number of at least 1"]
 Seed = Annotated[int, Ge(0), Lt(2**63), "a whole number from 0 to 2^63 - 1"]
-NonNegative = Annotated[FiniteFloat, Ge(0), "a number of at least 0"]
-Positive = Annotated[FiniteFloat, Gt(0), "a number greater than 0"]
+Finite = Annotated[FiniteFloat, Ge(-1e38), Le(1e38), "a number from -1e38 to 1e38"]  # fp32 holds 3.4e38
+NonNegative = Annotated[FiniteFloat, Ge(0), Le(1e38), "a number of at least 0, at most 1e38"]
+Positive = Annotated[FiniteFloat, Gt(0), Le(1e38), "a number greater than 0, at most 1e38"]
 Fraction = Annotated[FiniteFloat, Gt(0), Lt(1), "a number in (0, 1)"]
 Share = Annotated[FiniteFloat, Ge(0), Le(1), "a number in [0, 1]"]
 Sparsity = Annotated[FiniteFloat, Ge(0), Lt(1), "a number in [0, 1)"]

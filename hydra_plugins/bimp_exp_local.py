@@ -5,8 +5,6 @@ them, continues a sweep that was broken off, goes on after a run has failed, and
 runs are done by ``bimp_exp.worker``, without Hydra, so callbacks of single jobs are not called.
 """
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ from omegaconf import DictConfig
 
 @dataclass
 class LocalConf:
-    """``jobs``: processes that work on the sweep; with one, this process does it."""
+    """``jobs``: processes that work on the sweep, which share cores and GPU; with one, this process does it."""
 
     _target_: str = "hydra_plugins.bimp_exp_local.LocalLauncher"
     jobs: int = 1
@@ -62,16 +60,10 @@ class LocalLauncher(Launcher):
         return []
 
     def _work(self, folder: Path) -> None:
-        if self.jobs == 1:
-            from bimp_exp.worker import work
+        from bimp_exp import crew, worker
+        from bimp_exp.errors import UserError
 
-            work(folder)
-            return
-        command = [sys.executable, "-m", "bimp_exp.worker", str(folder)]
-        workers = [subprocess.Popen(command) for _ in range(self.jobs)]
-        try:
-            for worker in workers:
-                worker.wait()
-        finally:
-            for worker in workers:
-                worker.terminate()
+        if self.jobs == 1:
+            worker.work(folder)
+        elif crew.work(folder, self.jobs) and (left := worker.left(folder)):
+            raise UserError(f"processes were lost, {len(left)} runs are not done; the same command continues them")

@@ -1,6 +1,6 @@
 """hydra/launcher=slurm: the runs of a multirun by workers on a SLURM cluster, each of which does several in one warm process.
 
-The keys are those of hydra-submitit-launcher, and ``jobs``, ``wait`` and ``requeue``. See docs/cluster.md.
+The keys are those of hydra-submitit-launcher, and ``jobs``, ``packed``, ``wait`` and ``requeue``. See docs/cluster.md.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,14 @@ POLL = 5.0  # seconds
 
 @dataclass
 class SlurmConf(SlurmQueueConf):  # type: ignore[misc]  # it has no hints that mypy sees
-    """``jobs``: workers, null: one a run, at most 16; ``wait``: stay until the sweep is over; what differs from the plugin's
-    defaults: names, one log file, and a worker that is cut off goes on by itself.
+    """``jobs``: workers, null: as many as there is work for, at most 16; ``packed``: runs that a worker does at a time, which
+    share its cores and its GPU; ``wait``: stay until the sweep is over; what differs from the plugin's defaults: names, one
+    log file, and a worker that is cut off goes on by itself.
     """
 
     _target_: str = "hydra_plugins.bimp_exp_slurm.BimpSlurmLauncher"
     jobs: int | None = None
+    packed: int = 1
     wait: bool = False
     requeue: bool = True
     name: str = ""
@@ -40,9 +42,9 @@ ConfigStore.instance().store(group="hydra/launcher", name="slurm", node=SlurmCon
 class BimpSlurmLauncher(SlurmLauncher):  # type: ignore[misc]
     """See the module."""
 
-    def __init__(self, *, jobs: int | None, wait: bool, **settings: Any) -> None:
+    def __init__(self, *, jobs: int | None, packed: int, wait: bool, **settings: Any) -> None:
         super().__init__(**settings)
-        self.jobs, self.wait = jobs, wait
+        self.jobs, self.packed, self.wait = jobs, packed, wait
 
     def setup(self, *, hydra_context: Any, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra once, with the configuration of the multirun."""
@@ -55,6 +57,14 @@ class BimpSlurmLauncher(SlurmLauncher):  # type: ignore[misc]
 
         if self.jobs is not None and self.jobs < 1:
             raise ConfigError(f"hydra.launcher.jobs={self.jobs} must be null or at least 1")
+        if self.packed < 1:
+            raise ConfigError(f"hydra.launcher.packed={self.packed} must be at least 1")
+        for key in ("nodes", "tasks_per_node"):
+            if self.params[key] != 1:
+                raise ConfigError(
+                    f"hydra.launcher.{key}={self.params[key]} must be 1: a worker is one task; jobs says how many, packed how "
+                    "many runs each does at a time"
+                )
         if "%" in self.params["submitit_folder"]:
             raise ConfigError(
                 "hydra.launcher.submitit_folder must be a plain folder; each job gets one of its own there"
@@ -69,7 +79,7 @@ class BimpSlurmLauncher(SlurmLauncher):  # type: ignore[misc]
             grid.discard(folder)
         if started:
             again = slurm.num_failed(folder) < failed
-            submitted = slurm.submit(folder, self.params, most=self.jobs, again=again)
+            submitted = slurm.submit(folder, self.params, most=self.jobs, packed=self.packed, again=again)
             slurm.say(submitted, folder)
             if self.wait or not submitted.runs:
                 slurm.wait(folder, POLL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,3 +20,24 @@ def golden(file: str, *, kind: str | None = None) -> list[Any]:
         return [pytest.param(None, marks=pytest.mark.skip(reason=f"{path} is absent"))]
     cases = json.loads(path.read_text())["cases"]
     return [pytest.param(case, id=case["id"]) for case in cases if kind in (None, case["kind"])]
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    """The resolved configuration of a command line."""
+    from hydra import compose, initialize_config_dir
+
+    from bimp_exp import cli, grid
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return cli.resolve(grid.without_hydra(compose("config", list(overrides), return_hydra_config=True)))[0]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _torch_settings() -> Iterator[None]:
+    """What runs have set for the whole process is set back."""
+    import torch
+
+    threads = torch.get_num_threads()
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)

@@ -221,7 +221,7 @@ MUTATIONS = [
     Mutation("dst-no-reset", "the thresholds of a layer that is nearly empty are not set back", "bimp_exp/method/dst.py",
              "layer.t.mul_(", "layer.t.mul_(1.0 if name else ", ("tests/test_method_options.py",)),
     Mutation("gmp-quadratic", "GMP follows a square, not a cube", "bimp_exp/method/_gradual.py",
-             "min(k, count) / count) ** 3)", "min(k, count) / count) ** 2)", METHODS),
+             "(1 - progress) ** 3", "(1 - progress) ** 2", METHODS),
     Mutation("gmp-momentum", "GMP leaves the momentum of pruned weights", "bimp_exp/method/gmp.py",
              "momentum.mul_(self.masked[name].mask)", "pass", METHODS),
     Mutation("gmp-always-hard", "no weight that soft GMP has pruned returns", "bimp_exp/method/gmp.py",

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from hydra.utils import instantiate
 from torch import nn
 
 from bimp_exp import config, plan
-from bimp_exp.errors import ConfigError
+from bimp_exp.errors import ConfigError, TrainingError
 from bimp_exp.schedule.ft import FT
 from bimp_exp.selector.global_ import Global
-from tests.conftest import ROOT
-from tests.toy_runs import Pixels, composed, configured, experiment, parts, run
+from tests import toy_runs
+from tests.conftest import ROOT, composed
+from tests.toy_runs import Pixels, configured, experiment, parts, run
 
 METHODS, SELECTORS, SCHEDULES = (
     sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml")) for group in ("method", "selector", "schedule")
@@ -98,6 +105,51 @@ def test_a_method_follows_the_schedule_exactly_if_it_prunes_between_phases(metho
     wanted = {"between phases": 0.05, "while training": made.plan().original.floor, "never": made.plan().original.peak}
     assert last["learning_rate"]["peak"] == pytest.approx(wanted[made.method.prunes])
     assert isinstance(made.plan().retraining, FT) == (made.method.prunes == "while training")
+
+
+EXTREMES: dict[str, list[Any]] = {
+    "Count": [1, 10**9],
+    "Count | None": [1, 10**9, None],
+    "Positive": [1e-300, 1e38],
+    "NonNegative": [0.0, 1e38],
+    "Finite": [-1e38, 1e38],
+    "bool": [False, True],
+}
+BUDGETS: list[dict[str, Any]] = [{}, {"epochs": 2, "dense_epochs": 1}, {"retrain_epochs": 2}, {"finetune_epochs": 0}]
+
+
+def extremes(method: str) -> Iterator[dict[str, Any]]:
+    """The configurations of a method at the ends of the range of each of its keys, one key at a time."""
+    node = parts("method", method)["method"]
+    yield node
+    for key, hint in config.parameters(node["_target_"]).items():
+        values = EXTREMES[hint] if hint in EXTREMES else ast.literal_eval(f"[{hint[len('Literal[') :]}")
+        yield from (node | {key: value} for value in values)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_whatever_a_method_is_given_is_refused_by_check_or_runs(method: str, tmp_path: Path) -> None:
+    """A refusal that comes only with attach() leaves the folder of a run, and on a cluster comes after the queue."""
+    torch.save(toy_runs.network(None, 2).state_dict(), tmp_path / "dense.pt")
+    plain = experiment(method)
+    variants: list[dict[str, Any]] = [{"method": instantiate(node)} for node in extremes(method)]
+    variants += [{"budget": dataclasses.replace(plain.budget, **budget)} for budget in BUDGETS]
+    variants += [{"dense_checkpoint": str(tmp_path / "dense.pt")}]
+    outcomes = set()
+    for selector, changes in product(("global", "uniform"), variants):
+        made = dataclasses.replace(experiment(method, selector), **changes)
+        try:
+            made.check()
+        except ConfigError:
+            outcomes.add("refused")
+            continue
+        with contextlib.suppress(TrainingError):  # its loss is not a number any more
+            run(made)
+        outcomes.add("run")
+    assert outcomes == {"run", "refused"} if method in PICKY else {"run"}
+
+
+PICKY = ("cs", "dnw", "dpf", "gmp", "lc_lagrangian", "wr")
 
 
 def example(image_shape: Any, num_classes: int) -> nn.Module:

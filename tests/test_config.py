@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from tests.conftest import ROOT
         ("Sparsity", [0, 0.9], [1.0, -0.1, float("nan"), "x"], r"a number in \[0, 1\)"),
         ("Share", [0, 1, 0.5], [1.01], r"a number in \[0, 1\]"),
         ("Fraction", [0.2], [0, 1], r"a number in \(0, 1\)"),
-        ("Positive", [1, 0.1], [0, float("inf"), True], "a number greater than 0"),
+        ("Positive", [1, 0.1], [0, 1e39, float("inf"), True], "a number greater than 0, at most 1e38"),
         ("bool", [True, False], [1, "yes"], "true or false"),
         ("Literal['all', 'prunable']", ["all"], ["none"], "one of all, prunable"),
         ("list[Share]", [[], [0.5, 1]], [[2], 0.5], r"a list, each entry a number in \[0, 1\]"),
@@ -54,13 +55,30 @@ def test_an_unknown_target_is_named(target: str) -> None:
         config.parameters(target)
 
 
-def test_checking_and_planning_import_no_pytorch() -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["wrong=1"],
+        ["sparsity=2"],
+        ["schedule=clrr"],
+        ["model.depht=8"],
+        ["budget.cycles=40"],
+        ["method=gmp", "schedule=clr"],
+        ["dataset=digits", "dataset.subset=5000"],
+        ["-m", "seed=0,1", "wrong=1"],
+        ["-m", "seed=range(3,3)"],
+        ["-m", "budget.cycles=1,40"],
+    ],
+)
+def test_what_can_be_refused_without_pytorch_is(line: list[str], tmp_path: Path) -> None:
     """Else a typing mistake would take seconds to answer."""
     code = (
-        "import sys; sys.argv = ['run.py', 'plan=true', 'hydra.run.dir=.']; import runpy; "
-        "runpy.run_path('run.py', run_name='__main__'); heavy = {'torch', 'mlflow', 'pandas', 'sklearn', 'matplotlib'}; "
-        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+        "import runpy, sys; run, *sys.argv = sys.argv[1:]\n"
+        "try: sys.argv.insert(0, run); runpy.run_path(run, run_name='__main__')\n"
+        "except SystemExit as error: assert error.code == 2\n"
+        "print({'torch', 'mlflow', 'pandas', 'sklearn', 'matplotlib'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "30 of 30 epochs" in done.stdout
+    command = [sys.executable, "-c", code, str(ROOT / "run.py"), *line]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
+    assert done.stderr.startswith("error: ")

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from rich.console import Console
 
-from bimp_exp import cli, execution, experiment, files, grid, optim, prune, pruning
+from bimp_exp import execution, experiment, files, optim, prune, pruning
 from bimp_exp.errors import ConfigError, InvariantError
 from bimp_exp.measure import Measure
 from bimp_exp.method import gmp
 from bimp_exp.progress import Display
 from bimp_exp.record import Record
 from bimp_exp.tracking import Nothing
-from tests.conftest import ROOT
+from tests.conftest import ROOT, composed
 
 TINY = [
     "dataset.subset=200", "model.depth=8", "optim.batch_size=32", "store=own", "runtime.threads=1",
@@ -31,19 +28,9 @@ TINY = [
 IMP = [*TINY[:5], "budget=imp", "budget.epochs=2", "budget.retrain_epochs=1", "budget.cycles=2"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _hydra() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        yield
-    GlobalHydra.instance().clear()
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
-
-
 def do(folder: Path, *overrides: str) -> Any:
     """The result of a run, its lines of metrics.jsonl and its final state_dict."""
-    config = cli.resolve(grid.without_hydra(compose("config", overrides=list(overrides), return_hydra_config=True)))[0]
+    config = composed(*overrides)
     made: experiment.Experiment = instantiate(config, _convert_="all")
     files.write_json(folder / "run.json", {"name": "test", "choices": {}, "swept": {}, "metric": "accuracy"})
     display = Display(Console(quiet=True), made.plan(), "test")
@@ -203,7 +190,7 @@ def test_every_selector_prunes_and_reports_what_is_gone(tmp_path: Path, selector
 
 def test_an_infeasible_sparsity_is_refused_before_anything_is_trained() -> None:
     overrides = [*TINY, "selector=uniform_plus", "sparsity=0.999"]
-    config = cli.resolve(grid.without_hydra(compose("config", overrides=overrides, return_hydra_config=True)))[0]
+    config = composed(*overrides)
     with pytest.raises(ConfigError, match=r"^sparsity: selector=uniform_plus .* choose at most 0\.9963, or another"):
         instantiate(config, _convert_="all").check()  # 144 and a fifth of 640 of the 74,512 weights must stay
 

@@ -20,6 +20,23 @@ NUM = int(os.environ.get("BIMP_FUZZ", "40"))
 REAL = max(3, NUM // 40)
 
 FOUND = [  # what the fuzzer has found to be answered badly, and what is said now
+    (["method=gmp", "method.interval=16"], "method.interval=16 must be at most half of the 30 epochs of training"),
+    (
+        ["-m", "method=gmp,dpf", "method.interval=2,16"],
+        "2 of 4 runs are impossible, nothing was started: gmp interval=16, dpf interval=16: method.interval=16 must be at most",
+    ),
+    (
+        ["method=wr", "budget.dense_epochs=10", "budget.cycles=1", "seed=1"],
+        "budget.retrain_epochs must be at most",
+    ),
+    (["method=cs", "method.initial=-100"], "method.initial=-100 must be at least -80: 1 / sigmoid(s0) is a factor"),
+    (["method=str", "method.initial=nan"], "method.initial=nan must be a number from -1e38 to 1e38"),
+    (
+        ["-m", "method=dnw", "conventions=paper", "selector=uniform,global"],
+        "1 of 2 runs are impossible, nothing was st",
+    ),
+    (["dataset.num_test_images=3"], "the digits data: 360 test images, but dataset.num_test_images=3"),
+    (["-m", "dense_checkpoint=null,/dev/null"], "dense_checkpoint=/dev/null: there is no such file"),
     (["-x"], "there is no option -x; python run.py --help lists the options"),
     (["seed=1", "-m", "sparsity=0.5"], "sparsity=0.5: keys stand together, before the options or behind them"),
     (["--config-name"], "argument --config-name/-cn: expected one argument"),

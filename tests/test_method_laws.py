@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bimp_exp import cli, grid, prune
+from bimp_exp import prune
 from bimp_exp.method.base import Method, Setting
 from bimp_exp.method.dnw import DNW
 from bimp_exp.method.dpf import DPF
 from bimp_exp.selector.global_ import Global
 from tests import toys
-from tests.conftest import ROOT
+from tests.conftest import ROOT, composed
 
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
 STEPS_PER_EPOCH = 2
@@ -84,20 +81,12 @@ def equal(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-@pytest.fixture(scope="module")
-def _hydra() -> Iterator[None]:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        yield
-    GlobalHydra.instance().clear()
-
-
-@pytest.mark.usefixtures("_hydra")
 @pytest.mark.parametrize("conventions", ["clean", "paper"])
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_that_stops_and_continues_comes_to_the_same_bits(name: str, conventions: str) -> None:
     """So that nothing which changes in training may hide in the method object. DPF's masks change at steps 8 and 16."""
     overrides = [f"method={name}", "budget=dense", f"conventions={conventions}"]
-    config = cli.resolve(grid.without_hydra(compose("config", overrides=overrides, return_hydra_config=True)))[0]
+    config = composed(*overrides)
     make = lambda: Run(instantiate(config["method"]), 20)  # noqa: E731
     whole, half, rest = make(), make(), make()
     whole.train(range(20))

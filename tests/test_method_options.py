@@ -11,8 +11,10 @@ from bimp_exp.errors import ConfigError
 from bimp_exp.method.base import Method, Setting
 from bimp_exp.method.cs import CS
 from bimp_exp.method.dnw import DNW
+from bimp_exp.method.dpf import DPF
 from bimp_exp.method.dst import DST
 from bimp_exp.method.gmp import GMP
+from bimp_exp.method.lc_lagrangian import LCLagrangian
 from bimp_exp.selector.base import Selector
 from bimp_exp.selector.global_ import Global
 from bimp_exp.selector.uniform import Uniform
@@ -26,10 +28,12 @@ def on_vector(
     with torch.no_grad():
         model[0].weight.copy_(torch.tensor(values))
     weights = prune.prunable(model)
-    method.attach(
-        Setting(model=model, weights=weights, selector=selector or Global(), sparsity=sparsity, weight_decay=0.0,
-                num_steps=epochs, steps_per_epoch=1)
+    setting = Setting(
+        model=model, weights=weights, selector=selector or Global(), sparsity=sparsity, weight_decay=0.0,
+        num_steps=epochs, steps_per_epoch=1,
     )  # fmt: skip
+    method.check(setting)
+    method.attach(setting)
     return weights["0.weight"]
 
 
@@ -64,6 +68,35 @@ def test_a_strict_threshold_truncates_the_count(strict: bool, sparsity: float, n
 def test_a_strict_threshold_is_global() -> None:
     with pytest.raises(ConfigError, match=r"^method\.strict_threshold=true .* selector must be global"):
         on_vector(DNW(strict_threshold=True), [1.0, 2.0], 0.5, selector=Uniform())
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (
+            CS(initial=-81.0, final_beta=1.0, strength=0.0, final="trained", double_weight_decay=False),
+            "method.initial=-81 must be at least -80: 1 / sigmoid(s0) is a factor",
+        ),
+        (
+            LCLagrangian(initial_mu=1.0, growth=1e10, first_epochs=1, epochs=1),
+            "method.growth=1e+10 makes of method.initial_mu=1 about e^92 in 4 more L-steps: mu must stay between e^-80 and e^80",
+        ),
+        (
+            LCLagrangian(initial_mu=1e-10, growth=1e-10, first_epochs=2, epochs=1),
+            "method.growth=1e-10 makes of method.initial_mu=1e-10 about e^-92 in 3 more L-steps",
+        ),
+        (
+            GMP(mode="hard", interval=3, count_per_event=False),
+            "method.interval=3 must be at most half of the 5 epochs of training",
+        ),
+        (DPF(interval=3, refresh=1), "method.interval=3 must be at most half of the 5 epochs of training"),
+    ],
+)
+def test_what_cannot_end_well_is_refused_before_it_is_attached(method: Method, message: str) -> None:
+    """Five epochs of one step: four more L-steps, ln 1e10 = 23.03."""
+    with pytest.raises(ConfigError) as refused:
+        on_vector(method, [1.0, 2.0], 0.5, epochs=5)
+    assert str(refused.value).startswith(message)
 
 
 @pytest.mark.parametrize(("final", "expected"), [("trained", -0.258263), ("ticket", -0.4)])

@@ -9,7 +9,8 @@ from hydra.utils import get_class
 
 from bimp_exp import plan
 from bimp_exp.numerics import phase_keys
-from tests.toy_runs import FEW, composed
+from tests.conftest import composed
+from tests.toy_runs import FEW
 
 
 def keys(*overrides: str, data: str = "digest", **facts: Any) -> list[str]:
@@ -54,3 +55,10 @@ def test_the_goal_of_a_rival_decides_from_the_start() -> None:
     rival = ["method=gmp", "budget.finetune_epochs=1"]
     for change in ("sparsity=0.8", "selector=lamp", "method.interval=1"):
         assert not {*keys(*rival)} & {*keys(*rival, change)}
+
+
+def test_where_images_lie_and_who_decodes_them_is_in_no_key_but_how_they_are_decoded_is() -> None:
+    large = "dataset=imagenet"
+    assert keys(large) == keys(large, "dataset.num_workers=1") == keys(large, "dataset.root=elsewhere")
+    for change in ("dataset.decoder=torchvision", "dataset.resize=300", "dataset.crop_scale=[0.5,1]"):
+        assert not {*keys(large)} & {*keys(large, change)}

@@ -216,7 +216,6 @@ WRONG = [
     (["tracking.uri=foo"], "tracking.uri: 'foo' is not legal"),
     (["sparsity=0.9999999"], "would remove all 268048 prunable weights"),
     (["model=resnet18", "optim.batch_size=68"], "the last batch of an epoch has 1 of 1293 images"),
-    (["lr.initial=1e15", "optim.batch_size=2000"], "loss is"),
     (["hydra.run.dir=/proc/foo"], "/proc"),
     (["optim.weight_decay=nan"], "optim.weight_decay=nan must be a number of at least 0"),
     (["schedule.norm=some"], "schedule.norm=some must be one of all, prunable"),
@@ -234,6 +233,9 @@ WRONG = [
     (["selector=globl"], "selector=globl: no such option (did you mean global?); choose one of erk, filter_l2, global"),
     (["model.depth=21"], "model.depth: 21 is not 6n+2"),
     (["dense_checkpoint=none.pt"], "dense_checkpoint=none.pt: there is no such file"),
+    (["method=gmp", "method.interval=16"], "method.interval=16 must be at most half of the 30 epochs"),
+    (["dense_checkpoint=run.py"], "dense_checkpoint=run.py: not a file that torch.save wrote"),
+    (["dataset.num_train_images=1000"], "the digits data: 1437 training images, but dataset.num_train_images=1000"),
     (["seed=${nothing}"], "nothing"),
     (["schedule="], "schedule"),
     (["schedule"], "schedule"),
@@ -241,15 +243,24 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("arguments", "says"), WRONG, ids=[" ".join(w[0]) for w in WRONG])
-def test_bad_input_is_one_clear_line_and_no_result(tmp_path: Path, arguments: list[str], says: str) -> None:
+def test_bad_input_is_one_clear_line_and_no_trace(tmp_path: Path, arguments: list[str], says: str) -> None:
+    (tmp_path / "run.py").write_text("not a checkpoint")
     quiet = [] if any(argument.startswith("tracking") for argument in arguments) else ["tracking=none"]
     done = run(tmp_path, *arguments, *quiet, expect=2)
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("error: ")
     assert says in lines[0]
-    assert not list(tmp_path.rglob("result.json"))
-    assert not list(tmp_path.rglob("model.pt"))
+    assert list(tmp_path.iterdir()) == [tmp_path / "run.py"]
+
+
+def test_a_run_whose_loss_explodes_is_one_line_and_a_failure(tmp_path: Path) -> None:
+    done = run(tmp_path, "lr.initial=1e15", "optim.batch_size=2000", "hydra.run.dir=out", "tracking=none", expect=2)
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    assert "loss is" in line
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"config.yaml", "failed.json"}
+    assert not (tmp_path / "out" / "result.json").exists()
 
 
 def test_every_impossible_cell_of_a_grid_is_named_before_anything_starts(tmp_path: Path) -> None:
@@ -281,6 +292,7 @@ def test_a_checkpoint_of_another_model_or_a_damaged_one_is_refused(finished: Pat
     done = run(tmp_path, "dense_checkpoint=half.pt", "tracking=none", expect=2)
     assert "dense_checkpoint=half.pt" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == [tmp_path / "half.pt"]
 
 
 def test_a_loss_that_explodes_says_when_and_fails_alone(tmp_path: Path) -> None:

@@ -125,6 +125,31 @@ def test_what_slurm_refuses_is_one_line(cluster: Cluster, tmp_path: Path) -> Non
     assert refused.stderr.count("\n") == 1
 
 
+def test_two_runs_at_a_time_equal_the_local_ones_and_a_failure_outlasts_a_requeue(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    grid = ("lr.initial=1e30,0.1,0.05", "budget.epochs=8")
+    before = {*cluster.jobs()}
+    settings = (SLURM, "hydra.launcher.jobs=1", "hydra.launcher.packed=2", "hydra.launcher.gpus_per_node=1")
+    done = launch(cluster, tmp_path / "slurm", *grid, *settings)
+    assert "3 runs to do: 1 workers submitted, 0 there already (each does 2 at a time)" in done.stdout, done.stderr
+    sweep = tmp_path / "slurm" / "sweep"
+    wait_for(lambda: any(sweep.glob("*/failed.json")))
+    (job,) = {*cluster.jobs()} - before
+    cluster.run("scancel", "--signal=USR2", job)
+    launch(cluster, tmp_path / "local", *grid)
+    wait_for(lambda: idle(cluster), 120)
+    assert "Restarts=1 " in cluster.run("scontrol", "show", "job", job)
+    assert cluster.jobs()[job] == "FAILED"  # though it failed in the start before
+    assert len(list(sweep.glob("*/failed.json"))) == 1
+    for name in (path.parent.name for path in (tmp_path / "local" / "sweep").glob("*/result.json")):
+        same(sweep / name, tmp_path / "local" / "sweep" / name)
+    assert len(list(sweep.glob("*/result.json"))) == 2
+    logs = "".join(path.read_text() for path in sweep.glob("slurm/**/*_log.out"))
+    assert "2 processes, OMP_NUM_THREADS=1" in logs
+    assert logs.count("told to leave") >= 1
+
+
 class Chaos:
     """What happens to jobs, each chosen by ``draw``."""
 

@@ -18,7 +18,7 @@ from bimp_exp import status
 from bimp_exp.errors import DataError
 from bimp_exp.lease import Lease
 from tests.conftest import ROOT
-from tests.test_resume import _hydra, config  # noqa: F401  (a fixture)
+from tests.test_resume import config
 from tests.test_run import SHORT, load, run
 
 

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from hydra.utils import instantiate
 
-from bimp_exp import store_commands
-from bimp_exp.errors import DataError
+from bimp_exp import numerics, store_commands
+from bimp_exp.errors import ConfigError, DataError
 from bimp_exp.lease import Lease
-from bimp_exp.store import header
+from bimp_exp.store import Store, header
 from tests.conftest import ROOT
-from tests.test_resume import _hydra, came_to, config, do  # noqa: F401  (a fixture)
+from tests.test_resume import came_to, config, do
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,14 @@ def test_without_the_folder_of_the_runs_nothing_is_removed(phases: Path) -> None
         store_commands.unused(store_commands.read(phases), phases / "nowhere", keep_finished=False)
 
 
+def test_phases_of_runs_that_cost_alike_are_of_one_kind(phases: Path) -> None:
+    """By which plan=true tells hours."""
+    values = made(phases, "llr", "seed=1", "sparsity=0.5")
+    assert {header(path)["kind"] for path in phases.glob("*/done.pt")} == {
+        numerics.kind(values, instantiate(values["runtime"]).facts(torch.device("cpu")))
+    }
+
+
 def test_the_recipe_does_not_depend_on_the_machine(phases: Path) -> None:
     values = made(phases, "clr")
     recipes = [header(phases / key / "done.pt")["recipe"] for key in keys(phases.parent / "results" / "clr")]
@@ -194,3 +204,12 @@ def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], says: str) 
     assert line.startswith("error: ")
     assert says in line
     assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_store_that_cannot_be_written_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ConfigError, match=r"store\.root=.*cannot write there"):
+            Store(root=str(root), every=60).check()
+    Store(root=str(tmp_path / "new" / "deep"), every=60).check()
+    assert not (tmp_path / "new").exists()

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from bimp_exp.errors import ConfigError
+from bimp_exp.mirror import Mirror
 from bimp_exp.report.disk import read_metrics
-from bimp_exp.tracking import MLflow, Nothing
+from bimp_exp.tracking import Nothing
 from tests.conftest import ROOT
 from tests.report.fake import add_lines, make_run, make_sweep
 
@@ -27,25 +28,25 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def mirror(uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[MLflow]:
-    yield MLflow(uri=uri, experiment=tmp_path.name)
+def mirror(uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Mirror]:
+    yield Mirror(uri=uri, experiment=tmp_path.name)
     assert not caplog.records, "a swallowed failure"
 
 
-def client(mirror: MLflow) -> tuple[Any, str]:
+def client(mirror: Mirror) -> tuple[Any, str]:
     return mirror._connect()
 
 
-def runs(mirror: MLflow) -> list[Any]:
+def runs(mirror: Mirror) -> list[Any]:
     return list(client(mirror)[0].search_runs([client(mirror)[1]]))
 
 
-def only(mirror: MLflow) -> Any:
+def only(mirror: Mirror) -> Any:
     (run,) = runs(mirror)
     return run
 
 
-def points(mirror: MLflow, run: Any) -> list[tuple[str, int, float]]:
+def points(mirror: Mirror, run: Any) -> list[tuple[str, int, float]]:
     """Every point of the run, with repetitions."""
     history = client(mirror)[0].get_metric_history
     return sorted((p.key, p.step, p.value) for key in run.data.metrics for p in history(run.info.run_id, key))
@@ -60,7 +61,7 @@ def on_disk(folder: Path) -> list[tuple[str, int, float]]:
     )
 
 
-def test_holds_exactly_the_points_after_each_sync(mirror: MLflow, tmp_path: Path) -> None:
+def test_holds_exactly_the_points_after_each_sync(mirror: Mirror, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r", status="running")
     for step in range(100, 104):
         mirror.sync(folder)
@@ -69,7 +70,7 @@ def test_holds_exactly_the_points_after_each_sync(mirror: MLflow, tmp_path: Path
         add_lines(folder, [{"step": step, "phase": "dense", "train_loss": 1.0}])
 
 
-def test_equal_values_at_one_step_are_two_points(mirror: MLflow, tmp_path: Path) -> None:
+def test_equal_values_at_one_step_are_two_points(mirror: Mirror, tmp_path: Path) -> None:
     """A resumed run may write a step again; the mirror is of the file, not of what it should have been."""
     folder = make_run(tmp_path / "r", status="running")
     add_lines(folder, [{"step": 7, "phase": "dense", "train_loss": 0.5}] * 2)
@@ -77,14 +78,14 @@ def test_equal_values_at_one_step_are_two_points(mirror: MLflow, tmp_path: Path)
     assert points(mirror, only(mirror)).count(("train_loss", 7, 0.5)) == 2
 
 
-def test_more_points_than_fit_in_a_batch(mirror: MLflow, tmp_path: Path) -> None:
+def test_more_points_than_fit_in_a_batch(mirror: Mirror, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r", status="running")
     add_lines(folder, [{"step": i, "phase": "dense", "a": i, "b": -i} for i in range(1100)])
     mirror.sync(folder)
     assert points(mirror, only(mirror)) == on_disk(folder)
 
 
-def test_what_is_no_finite_number_is_left_out(mirror: MLflow, tmp_path: Path) -> None:
+def test_what_is_no_finite_number_is_left_out(mirror: Mirror, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r", theoretical_speedup="inf")
     (folder / "metrics.jsonl").write_text('{"step": 1, "phase": "dense", "a": null, "b": "inf", "c": NaN, "d": 2}\n')
     mirror.sync(folder)
@@ -94,7 +95,7 @@ def test_what_is_no_finite_number_is_left_out(mirror: MLflow, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("tag", ["bimp.mirrored", "bimp.announced"])
-def test_lost_bookkeeping_doubles_nothing(mirror: MLflow, tmp_path: Path, tag: str) -> None:
+def test_lost_bookkeeping_doubles_nothing(mirror: Mirror, tmp_path: Path, tag: str) -> None:
     """Cut off between writing points and counting them, the next sync writes them again."""
     folder = make_run(tmp_path / "r")
     mirror.sync(folder)
@@ -106,7 +107,7 @@ def test_lost_bookkeeping_doubles_nothing(mirror: MLflow, tmp_path: Path, tag: s
 
 
 def test_cut_off_in_the_middle_of_the_batches(
-    mirror: MLflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = make_run(tmp_path / "r", status="running")
     add_lines(folder, [{"step": i, "phase": "dense", "a": i} for i in range(1500)])
@@ -129,7 +130,7 @@ def test_cut_off_in_the_middle_of_the_batches(
     assert points(mirror, only(mirror)) == on_disk(folder)
 
 
-def test_a_run_whose_history_changed_is_replaced(mirror: MLflow, tmp_path: Path) -> None:
+def test_a_run_whose_history_changed_is_replaced(mirror: Mirror, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r", status="running")
     mirror.sync(folder)
     old = only(mirror)
@@ -140,7 +141,7 @@ def test_a_run_whose_history_changed_is_replaced(mirror: MLflow, tmp_path: Path)
 
 
 def test_a_replacement_cut_off_leaves_one_run(
-    mirror: MLflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = make_run(tmp_path / "r", status="running")
     mirror.sync(folder)
@@ -154,7 +155,7 @@ def test_a_replacement_cut_off_leaves_one_run(
     assert points(mirror, only(mirror)) == [("train_loss", 1, 3.0)]
 
 
-def test_a_run_that_only_looks_like_ours_is_left_alone(mirror: MLflow, tmp_path: Path) -> None:
+def test_a_run_that_only_looks_like_ours_is_left_alone(mirror: Mirror, tmp_path: Path) -> None:
     """Another machine may have a folder of the same path on the same server."""
     folder = make_run(tmp_path / "r")
     mirror.sync(folder)
@@ -166,7 +167,7 @@ def test_a_run_that_only_looks_like_ours_is_left_alone(mirror: MLflow, tmp_path:
     assert points(mirror, client(mirror)[0].get_run(theirs.info.run_id)) == points(mirror, theirs)
 
 
-def test_changed_parameters_replace_the_run(mirror: MLflow, tmp_path: Path) -> None:
+def test_changed_parameters_replace_the_run(mirror: Mirror, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r")
     mirror.sync(folder)
     config = (folder / "config.yaml").read_text()
@@ -174,10 +175,10 @@ def test_changed_parameters_replace_the_run(mirror: MLflow, tmp_path: Path) -> N
     mirror.sync(folder)
     assert only(mirror).data.params["budget.epochs"] == "20"
     names = [a.path for a in client(mirror)[0].list_artifacts(only(mirror).info.run_id)]
-    assert names == ["config.yaml", "model.pt", "result.json"]  # all again
+    assert names == ["config.yaml", "model.pt", "result.json", "run.json"]  # all again
 
 
-def test_a_deleted_run_comes_back_whole(mirror: MLflow, tmp_path: Path) -> None:
+def test_a_deleted_run_comes_back_whole(mirror: Mirror, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r")
     mirror.sync(folder)
     before = points(mirror, only(mirror))
@@ -186,7 +187,7 @@ def test_a_deleted_run_comes_back_whole(mirror: MLflow, tmp_path: Path) -> None:
     assert points(mirror, only(mirror)) == before
 
 
-def test_finished_run(mirror: MLflow, tmp_path: Path) -> None:
+def test_finished_run(mirror: Mirror, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "schedule=allr", swept={"schedule": "allr"}, cycles=2, test=0.9)
     (folder / "plots").mkdir()
     (folder / "plots" / "accuracy.png").write_bytes(b"png")
@@ -211,12 +212,18 @@ def test_finished_run(mirror: MLflow, tmp_path: Path) -> None:
     assert tags.items() <= run.data.tags.items()
     assert "mlflow.parentRunId" not in run.data.tags
     artifacts = client(mirror)[0].list_artifacts
-    assert [a.path for a in artifacts(run.info.run_id)] == ["config.yaml", "model.pt", "plots", "result.json"]
+    assert [a.path for a in artifacts(run.info.run_id)] == [
+        "config.yaml",
+        "model.pt",
+        "plots",
+        "result.json",
+        "run.json",
+    ]
     assert [a.path for a in artifacts(run.info.run_id, "plots")] == ["plots/accuracy.png"]
     assert run.info.artifact_uri.startswith(f"{mirror.database.parent.as_uri()}/mlartifacts/")  # type: ignore[union-attr]
 
 
-def test_only_changed_artifacts_are_copied_again(mirror: MLflow, tmp_path: Path) -> None:
+def test_only_changed_artifacts_are_copied_again(mirror: Mirror, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r")
     mirror.sync(folder)
     copies = Path(only(mirror).info.artifact_uri.removeprefix("file://"))
@@ -227,7 +234,7 @@ def test_only_changed_artifacts_are_copied_again(mirror: MLflow, tmp_path: Path)
     assert (copies / "config.yaml").read_text().endswith("# seen\n")
 
 
-def test_status_follows_the_files(mirror: MLflow, tmp_path: Path) -> None:
+def test_status_follows_the_files(mirror: Mirror, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r", status="failed")
     mirror.sync(folder)
     assert only(mirror).info.status == "FAILED"
@@ -241,7 +248,7 @@ def test_status_follows_the_files(mirror: MLflow, tmp_path: Path) -> None:
     assert only(mirror).info.status == "FINISHED"
 
 
-def test_children_of_a_sweep(mirror: MLflow, tmp_path: Path) -> None:
+def test_children_of_a_sweep(mirror: Mirror, tmp_path: Path) -> None:
     runs_of = [({"schedule": s, "seed": 0}, {"status": "running" if s == "clr" else "finished"}) for s in ("ft", "clr")]
     sweep = make_sweep(tmp_path / "table", runs_of)
     folders = [sweep / "schedule=ft seed=0", sweep / "schedule=clr seed=0"]
@@ -264,7 +271,7 @@ def test_children_of_a_sweep(mirror: MLflow, tmp_path: Path) -> None:
     assert names == ["summary.csv", "sweep.json"]
 
 
-def test_an_extended_sweep_keeps_its_children(mirror: MLflow, tmp_path: Path) -> None:
+def test_an_extended_sweep_keeps_its_children(mirror: Mirror, tmp_path: Path) -> None:
     """Params cannot be changed, so the parent is made anew, and the finished children follow."""
     sweep = make_sweep(tmp_path / "s", [({"seed": 0}, {})])
     mirror.sync(sweep / "seed=0")
@@ -283,12 +290,12 @@ FORKS = """
 import os, sys
 from pathlib import Path
 from bimp_exp.report.mlflow_store import ENVIRONMENT
-from bimp_exp.tracking import MLflow
+from bimp_exp.mirror import Mirror
 os.environ.update(ENVIRONMENT)
 import mlflow.store.tracking.sqlalchemy_store  # once for all
 for folder in sys.argv[2:]:
     if os.fork() == 0:
-        MLflow(uri=sys.argv[1], experiment="e").sync(Path(folder))
+        Mirror(uri=sys.argv[1], experiment="e").sync(Path(folder))
         os._exit(0)
 for _ in sys.argv[2:]:
     os.wait()
@@ -307,7 +314,7 @@ def test_many_processes_make_a_database_at_once(tmp_path: Path) -> None:
         text=True,
     )
     assert (done.stdout, done.stderr) == ("", "")  # neither warnings nor MLflow's own log
-    mirror = MLflow(uri=uri, experiment="e")
+    mirror = Mirror(uri=uri, experiment="e")
     named = {run.info.run_name: run for run in runs(mirror)}
     assert set(named) == {"s", *(f"seed={seed}" for seed in range(8))}
     for seed in range(8):
@@ -320,7 +327,7 @@ def test_many_processes_make_a_database_at_once(tmp_path: Path) -> None:
 
 def test_an_unreachable_server_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = make_run(tmp_path / "r")
-    mirror = MLflow(uri="http://127.0.0.1:9", experiment="e")  # nothing listens on the discard port
+    mirror = Mirror(uri="http://127.0.0.1:9", experiment="e")  # nothing listens on the discard port
     with caplog.at_level(logging.INFO):
         mirror.sync(folder)
         mirror.sync(folder)
@@ -330,7 +337,7 @@ def test_an_unreachable_server_is_one_warning(tmp_path: Path, caplog: pytest.Log
     assert "\n" not in record.getMessage()
 
 
-def test_a_later_sync_catches_up(mirror: MLflow, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_later_sync_catches_up(mirror: Mirror, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = make_run(tmp_path / "r")
     facts = (folder / "run.json").read_text()
     (folder / "run.json").write_text("{")
@@ -347,15 +354,15 @@ def test_a_later_sync_catches_up(mirror: MLflow, tmp_path: Path, caplog: pytest.
 )
 def test_illegal_uri(uri: str) -> None:
     with pytest.raises(ConfigError, match=r"tracking\.uri: .* is not legal; give sqlite:///FILE"):
-        MLflow(uri=uri, experiment="e")
+        Mirror(uri=uri, experiment="e")
 
 
 def test_relative_database_starts_at_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    mirror = MLflow(uri="sqlite:///results/mlflow.db", experiment="e")
+    mirror = Mirror(uri="sqlite:///results/mlflow.db", experiment="e")
     monkeypatch.chdir("/")
     assert mirror.uri == f"sqlite:///{tmp_path}/results/mlflow.db"
-    assert MLflow(uri=f"sqlite:///{tmp_path}/x.db", experiment="e").database == tmp_path / "x.db"
+    assert Mirror(uri=f"sqlite:///{tmp_path}/x.db", experiment="e").database == tmp_path / "x.db"
 
 
 def test_nothing_does_nothing(tmp_path: Path) -> None:

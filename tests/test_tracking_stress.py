@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
+from bimp_exp.mirror import Mirror
 from bimp_exp.report import flat
 from bimp_exp.report.disk import read_run
 from bimp_exp.report.mlflow_store import ENVIRONMENT
-from bimp_exp.tracking import MLflow
 from tests.conftest import ROOT
 from tests.report.fake import add_lines, make_run, make_sweep
 from tests.test_tracking import FORKS, client, on_disk, only, points, runs
@@ -38,7 +38,7 @@ def wanted(folder: Path) -> list[tuple[str, int, float]]:
     return sorted(on_disk(folder) + [(key, final["step"], value) for key, value in flat.numbers(final).items()])
 
 
-def named(mirror: MLflow) -> dict[str, Any]:
+def named(mirror: Mirror) -> dict[str, Any]:
     """The runs of the experiment; a name occurs once."""
     found = runs(mirror)
     by_name = {run.info.run_name: run for run in found}
@@ -53,7 +53,7 @@ def test_many_start_at_once_on_a_new_database_and_experiment(tmp_path: Path) -> 
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS, uri, *map(str, folders)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("", "")
-    mirror = MLflow(uri=uri, experiment="e")
+    mirror = Mirror(uri=uri, experiment="e")
     found = named(mirror)
     assert found.keys() == {"s", *(folder.name for folder in folders)}
     for folder in folders:
@@ -110,7 +110,7 @@ def test_a_server_that_dies_and_comes_back_has_every_point_once(
 ) -> None:
     sweep = make_sweep(tmp_path / "s", [({"seed": seed}, {"status": "running"}) for seed in range(3)])
     folders = [sweep / f"seed={seed}" for seed in range(3)]
-    mirror = MLflow(uri=server.uri, experiment="e")
+    mirror = Mirror(uri=server.uri, experiment="e")
 
     def go_on(first: int, rounds: int) -> None:
         for step in range(first, first + rounds):
@@ -154,7 +154,7 @@ def test_a_run_that_goes_on_from_an_older_checkpoint(
     folder = make_run(tmp_path / "r", status="running")
     (folder / "metrics.jsonl").write_text("")
     lines = [{"step": i, "phase": "dense", "train_loss": 1 / i, "images_per_second": 100.0} for i in range(1, 41)]
-    mirror = MLflow(uri=store, experiment=tmp_path.name)
+    mirror = Mirror(uri=store, experiment=tmp_path.name)
     add_lines(folder, lines[:30])
     mirror.sync(folder)
     (folder / "metrics.jsonl").write_text("")
@@ -186,13 +186,13 @@ def test_a_command_mirrors_all_below_a_folder(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     note = "; 1 runs have no store: give --uri and --experiment"
     assert done.stdout == f"3 runs, 1 sweeps: 0 could not be mirrored{note}\n"
-    mirror = MLflow(uri=f"sqlite:///{tmp_path}/own.db", experiment="own")
+    mirror = Mirror(uri=f"sqlite:///{tmp_path}/own.db", experiment="own")
     assert named(mirror).keys() == {"s", "seed=0", "seed=1"}
     assert points(mirror, named(mirror)["seed=0"]) == wanted(sweep / "seed=0")
 
     done = sync(tmp_path, "results/single", "--uri", f"sqlite:///{tmp_path}/own.db", "--experiment", "given")
     assert done.stdout == "1 runs, 0 sweeps: 0 could not be mirrored\n"
-    assert named(MLflow(uri=f"sqlite:///{tmp_path}/own.db", experiment="given")).keys() == {"r"}
+    assert named(Mirror(uri=f"sqlite:///{tmp_path}/own.db", experiment="given")).keys() == {"r"}
 
     done = sync(tmp_path, "results/single", "--uri", "http://127.0.0.1:9", "--experiment", "given")
     assert done.returncode == 1

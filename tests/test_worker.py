@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from bimp_exp import worker
-from tests.conftest import ROOT
+from bimp_exp import lease, worker
 from tests.test_resume import came_to, config, same
 
 CHOICES = {"dataset": "digits", "model": "resnet20", "method": "imp", "budget": "bimp", "schedule": "allr"}
@@ -56,16 +55,6 @@ def _settings() -> Any:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _hydra() -> Any:
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        yield
-    GlobalHydra.instance().clear()
-
-
 def trained(folder: Path) -> dict[str, list[float]]:
     """For every phase of the sweep, by its key, the seconds that its runs say it took to train."""
     seconds: dict[str, list[float]] = {}
@@ -94,6 +83,44 @@ def test_workers_do_every_run_once_and_every_phase_once_and_survive_one_another(
     assert trained(crowd).keys() == {path.parent.name for path in (crowd / "store").glob("*/done.pt")}
     assert all(len(set(seconds)) == 1 for seconds in trained(crowd).values())  # one clock: nothing was trained twice
     assert sum(len(seconds) > 1 for seconds in trained(crowd).values()) == 2  # the dense networks of two seeds
+    starts = sum(json.loads(path.read_text())["starts"] for path in crowd.glob("*/run.json"))
+    assert starts <= len(GRID) + 1  # stepping back from a run whose network another trains is no start
+
+
+def elsewhere(folder: Path) -> None:
+    """A worker whose leases are those of another machine, so that nobody here can see that its process is gone."""
+    lease.platform.node = lambda: "elsewhere"
+    worker.work(folder)
+
+
+def test_what_a_dead_machine_held_is_done_before_the_last_worker_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "BEAT", 0.2)
+    monkeypatch.setattr(lease, "EXPIRES", 3.0)
+    folder = sweep(tmp_path / "s", *GRID[:1])
+    first = forking.Process(target=elsewhere, args=(folder,))
+    first.start()
+    while not (folder / "schedule=clr,seed=0" / "metrics.jsonl").exists():
+        time.sleep(0.01)
+    os.kill(first.pid or 0, signal.SIGKILL)
+    first.join()
+    assert not list(folder.glob("*/result.json"))
+    second = forking.Process(target=worker.work, args=(folder,))
+    second.start()
+    second.join()
+    assert second.exitcode == 0
+    assert list(folder.glob("*/result.json"))
+
+
+def test_nobody_waits_for_a_run_whose_holder_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "BEAT", 0.2)
+    folder = sweep(tmp_path / "s", *GRID[:1])
+    held = lease.Lease.take(folder / "schedule=clr,seed=0" / "lease")
+    assert held
+    with held:
+        assert worker.work(folder) == 0  # it comes back
+    assert not list(folder.glob("*/result.json"))
 
 
 def test_a_finished_run_is_left_alone_and_a_larger_sweep_does_what_is_new(tmp_path: Path) -> None:

@@ -83,4 +83,4 @@ def test_what_lies_before_dense_training_cannot_be_gone_back_to(
     setting = Setting(model=model, weights=prune.prunable(model), selector=Global(), sparsity=0.5, weight_decay=0.0,
                       num_steps=num_steps, steps_per_epoch=3, retraining=retraining)  # fmt: skip
     with pytest.raises(ConfigError, match=message):
-        WR().attach(setting)
+        WR().check(setting)

@@ -11,32 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from rich.console import Console
 from torch import Tensor, nn
 
-from bimp_exp import cli, execution, grid
+from bimp_exp import execution
 from bimp_exp.dataset.data import Data
 from bimp_exp.experiment import Experiment
 from bimp_exp.progress import Display
 from bimp_exp.record import Record
 from bimp_exp.tracking import Nothing
 from tests import toys
-from tests.conftest import ROOT
+from tests.conftest import ROOT, composed
 
 FEW = [
     "budget.dense_epochs=4", "budget.epochs=6", "budget.cycles=1", "budget.finetune_epochs=2", "optim.batch_size=8",
     "runtime.threads=1",
 ]  # fmt: skip
-
-
-def composed(*overrides: str) -> dict[str, Any]:
-    """The resolved configuration of a command line."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return cli.resolve(grid.without_hydra(compose("config", overrides=list(overrides), return_hydra_config=True)))[
-            0
-        ]
 
 
 @cache
@@ -88,6 +79,8 @@ class Forgetful:
     """A store that keeps nothing."""
 
     every = math.inf
+
+    def check(self) -> None: ...
 
     def open(self, run_dir: Path) -> Forgetful:
         return self

@@ -51,9 +51,7 @@ class Dataset:
     split_seed: Seed
     mean: list[Share]  # one per channel, of pixels in [0, 1]
     std: list[Positive]
-    crop_padding: Natural  # pixels
     flip: bool
-    rotation: NonNegative  # degrees
 
     @property
     def num_fit_images(self) -> int:
@@ -71,17 +69,10 @@ class Dataset:
         """Raise ConfigError for values that do not fit together; reads no data."""
         if len(self.image_shape) != 3:
             raise ConfigError(f"dataset.image_shape={list(self.image_shape)} must be [channels, height, width]")
-        channels, height, width = self.image_shape
+        channels = self.image_shape[0]
         for key, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != channels:
                 raise ConfigError(f"dataset.{key} must have {channels} values, one per channel, not {len(values)}")
-        if self.crop_padding >= min(height, width):
-            raise ConfigError(
-                f"dataset.crop_padding={self.crop_padding} must be less than {min(height, width)}, "
-                "the image's shorter side"
-            )
-        if self.rotation > 180:
-            raise ConfigError(f"dataset.rotation={self.rotation} must be in [0, 180] degrees")
         if self.subset is not None and self.subset > self.num_train_images:
             raise ConfigError(
                 f"dataset.subset={self.subset} must be at most dataset.num_train_images={self.num_train_images}"
@@ -90,6 +81,77 @@ class Dataset:
 
     def check_files(self) -> None:
         """Raise ConfigError or DataError where the files cannot be found; opens none of them."""
+
+    def source(self) -> object:
+        """What there is to read, in memory or as a list of files; DataError where it or its files are not as configured."""
+        raise NotImplementedError
+
+    def load(
+        self,
+        device: torch.device,
+        *,
+        augment_validation: bool = False,
+        memory_format: torch.memory_format | None = None,
+    ) -> Data:
+        """Read, verify and split; batches will be on ``device`` and have ``memory_format`` (None: contiguous).
+
+        The split is ``torch.utils.data.random_split``'s with a generator of ``split_seed``; a ``subset`` is
+        the first images of the same permutation. The published code had ``augment_validation`` (methods.md
+        6.2). DataError where the files or what is in them is not as configured.
+        """
+        raise NotImplementedError
+
+    def _used(self) -> torch.Tensor:
+        """The numbers of the training images used, int64: first those to train on, then those to validate on."""
+        import torch
+
+        order = torch.randperm(self.num_train_images, generator=torch.Generator().manual_seed(self.split_seed))
+        return order[: self.subset]
+
+    def _verify_labels(self, part: str, labels: NDArray[np.int64], key: str) -> None:
+        """Raise DataError where the number of images or a class is not what the configuration says it is."""
+        count, stated = len(labels), getattr(self, key)
+        if count != stated:
+            raise DataError(f"{self._origin()}: {count} {part} images, but dataset.{key}={stated}")
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= self.num_classes:
+            raise DataError(
+                f"{self._origin()}: {part} label {low if low < 0 else high} is not in "
+                f"0..{self.num_classes - 1} (dataset.num_classes={self.num_classes})"
+            )
+        present = len(set(labels.tolist()))
+        if part == "training" and present < self.num_classes:
+            raise DataError(
+                f"{self._origin()}: only {present} classes are among the training images, "
+                f"but dataset.num_classes={self.num_classes}"
+            )
+
+    def _origin(self) -> str:
+        """How an error calls the source."""
+        return f"the {type(self).__name__.lower()} data"
+
+    def _fingerprint(self, identity: str) -> str:
+        facts = [identity, self.subset, self.validation_fraction, self.split_seed]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class InMemory(Dataset):
+    """Base of the families whose images are all of one size and fit into the memory of the device."""
+
+    crop_padding: Natural  # pixels
+    rotation: NonNegative  # degrees
+
+    def check(self) -> None:
+        """See Dataset."""
+        super().check()
+        shorter = min(self.image_shape[1:])
+        if self.crop_padding >= shorter:
+            raise ConfigError(
+                f"dataset.crop_padding={self.crop_padding} must be less than {shorter}, the image's shorter side"
+            )
+        if self.rotation > 180:
+            raise ConfigError(f"dataset.rotation={self.rotation} must be in [0, 180] degrees")
 
     def read(self) -> Source:
         """The images as they are in the source; DataError where they cannot be read."""
@@ -102,23 +164,13 @@ class Dataset:
         augment_validation: bool = False,
         memory_format: torch.memory_format | None = None,
     ) -> Data:
-        """Read, verify, split and move to ``device``; batches will have ``memory_format`` (None: contiguous).
-
-        The split is ``torch.utils.data.random_split``'s with a generator of ``split_seed``; a ``subset`` is
-        the first images of the same permutation. The published code had ``augment_validation`` (methods.md
-        6.2). DataError where the files or what is in them is not as configured.
-        """
+        """See Dataset."""
         import torch
 
         from bimp_exp.dataset.augment import Augmentation
         from bimp_exp.dataset.data import Data, Split
 
-        self.check()
-        self.check_files()
-        source = self.read()
-        self._verify(source)
-        order = torch.randperm(self.num_train_images, generator=torch.Generator().manual_seed(self.split_seed))
-        order = order[: self.subset]
+        source, order = self.source(), self._used()
         images, labels = torch.from_numpy(source.train.images), torch.from_numpy(source.train.labels)
 
         def part(index: torch.Tensor) -> Split:
@@ -140,41 +192,26 @@ class Dataset:
             memory_format=torch.contiguous_format if memory_format is None else memory_format,
         )
 
+    def source(self) -> Source:
+        """See Dataset."""
+        self.check()
+        self.check_files()
+        source = self.read()
+        self._verify(source)
+        return source
+
     def _verify(self, source: Source) -> None:
         """Raise DataError where the data are not what the configuration says they are."""
         for part, data, key in (
             ("training", source.train, "num_train_images"),
             ("test", source.test, "num_test_images"),
         ):
-            count, stated = len(data.images), getattr(self, key)
-            if count != stated:
-                raise DataError(f"{self._origin()}: {count} {part} images, but dataset.{key}={stated}")
             if list(data.images.shape[1:]) != list(self.image_shape):
                 raise DataError(
                     f"{self._origin()}: {part} images have the shape {list(data.images.shape[1:])}, "
                     f"but dataset.image_shape={list(self.image_shape)}"
                 )
-            low, high = int(data.labels.min()), int(data.labels.max())
-            if low < 0 or high >= self.num_classes:
-                raise DataError(
-                    f"{self._origin()}: {part} label {low if low < 0 else high} is not in "
-                    f"0..{self.num_classes - 1} (dataset.num_classes={self.num_classes})"
-                )
-
-        present = len(set(source.train.labels.tolist()))
-        if present < self.num_classes:
-            raise DataError(
-                f"{self._origin()}: only {present} classes are among the training images, "
-                f"but dataset.num_classes={self.num_classes}"
-            )
-
-    def _origin(self) -> str:
-        """How an error calls the source."""
-        return f"the {type(self).__name__.lower()} data"
-
-    def _fingerprint(self, identity: str) -> str:
-        facts = [identity, self.subset, self.validation_fraction, self.split_seed]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+            self._verify_labels(part, data.labels, key)
 
 
 def identify(*parts: Images) -> str:

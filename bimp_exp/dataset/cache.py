@@ -38,7 +38,7 @@ def fetch(
         with lock(folder):
             if not target.is_dir():  # nobody was quicker
                 train, test = decode()
-                with _explained(folder):
+                with explained(folder):
                     _write(target, {"train": train, "test": test})
     if noted is None:
         with suppress(OSError):  # it only makes the next start faster
@@ -51,7 +51,7 @@ def fetch(
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """One process at a time; the lock ends with the process. DataError where ``folder`` cannot be written."""
-    with _explained(folder):
+    with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -63,7 +63,8 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(folder: Path) -> Iterator[None]:
+def explained(folder: Path) -> Iterator[None]:
+    """Turn an OSError of writing to ``folder`` into a DataError."""
     try:
         yield
     except OSError as error:

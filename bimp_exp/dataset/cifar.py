@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from bimp_exp.dataset import cache, sources
-from bimp_exp.dataset.base import Dataset, Images, Source
+from bimp_exp.dataset.base import Images, InMemory, Source
 from bimp_exp.dataset.readers import MODES, Facts
 from bimp_exp.errors import ConfigError, DataError
 
@@ -18,7 +18,7 @@ DECODER = 1  # to be raised when decoding changes, so that no older cache is use
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cifar(Dataset):
+class Cifar(InMemory):
     """``root`` is a folder with one of the layouts of ``bimp_exp.dataset.sources``.
 
     Images of another size or number are read from the same layouts: the facts are keys.
@@ -49,7 +49,7 @@ class Cifar(Dataset):
                 raise DataError(f"dataset.root={self.root}: {missing} is missing")
 
     def read(self) -> Source:
-        """See Dataset; decodes into ``cache`` unless that was done before."""
+        """See InMemory; decodes into ``cache`` unless that was done before."""
         folder = Path(self.cache).expanduser()
         root, found = self._find()
         if self.download and (found is None or found.missing()):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,13 +20,27 @@ Batch = tuple[Tensor, Tensor]  # float32 [B, C, H, W] normalised, int64 [B]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """Images uint8 [N, C, H, W] and labels int64 [N] on one device."""
+    """Labels int64 [N] and images uint8 [N, C, H, W] on one device; in a Streamed, int64 [N]: where its listing has them."""
 
     images: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+class Batches(Protocol):
+    """The batches of one pass over a split; any of them at any time, always with the same bits."""
+
+    def __len__(self) -> int:
+        """Number of batches; the last one may be smaller."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Batch:
+        """IndexError unless 0 <= index < len."""
+        ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,7 +58,7 @@ class Normalise:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Epoch:
-    """The batches of one pass over a split; any of them at any time, always with the same bits."""
+    """Batches made on the device; see Batches."""
 
     split: Split
     batch_size: int
@@ -53,7 +68,6 @@ class Epoch:
     augmentation: Augmentation
 
     def __len__(self) -> int:
-        """Number of batches; the last one may be smaller."""
         return -(-len(self.split) // self.batch_size)
 
     def __getitem__(self, index: int) -> Batch:
@@ -89,7 +103,7 @@ class Data:
     validation_seed: int | None = None
     memory_format: torch.memory_format = torch.contiguous_format
 
-    def epoch(self, *, seed: int, epoch: int, batch_size: int, augment: bool = True) -> Epoch:
+    def epoch(self, *, seed: int, epoch: int, batch_size: int, augment: bool = True) -> Batches:
         """Training images in an order and with an augmentation that depend on (seed, epoch) alone."""
         generator = torch.Generator().manual_seed(derive(seed, "data", epoch))
         order = torch.randperm(len(self.train), generator=generator)
@@ -112,14 +126,16 @@ class Data:
         return Draws(*(each.to(device) for each in draw(self.augmentation, len(split), generator)))
 
     def _epoch(self, split: Split, batch_size: int, *, order: Tensor | None, draws: Draws | None) -> Epoch:
-        device = split.images.device
-        mean = torch.tensor(self.mean, device=device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=device).view(1, -1, 1, 1)
         return Epoch(
             split=split,
             batch_size=batch_size,
-            normalise=Normalise(scale=1 / (255 * std), shift=-mean / std, memory_format=self.memory_format),
+            normalise=self._normalise(split.images.device),
             order=order,
             draws=draws,
             augmentation=self.augmentation,
         )
+
+    def _normalise(self, device: torch.device) -> Normalise:
+        mean = torch.tensor(self.mean, device=device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, device=device).view(1, -1, 1, 1)
+        return Normalise(scale=1 / (255 * std), shift=-mean / std, memory_format=self.memory_format)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bimp_exp.dataset.base import Dataset, Images, Source, identify
+from bimp_exp.dataset.base import Images, InMemory, Source, identify
 from bimp_exp.errors import ConfigError
 
 SHAPE = [1, 8, 8]
@@ -13,7 +13,7 @@ TEST_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digits(Dataset):
+class Digits(InMemory):
     """Needs no files. The stratified test split is the same for every configuration."""
 
     def check(self) -> None:
@@ -23,7 +23,7 @@ class Digits(Dataset):
         super().check()
 
     def read(self) -> Source:
-        """See Dataset; the grey levels 0..16 become 0..255."""
+        """See InMemory; the grey levels 0..16 become 0..255."""
         import numpy as np
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split

@@ -52,7 +52,7 @@ def read_batches(files: list[Path], facts: Facts) -> Images:
             if data.dtype != np.uint8 or data.ndim != 2 or len(data) != len(classes):
                 raise ValueError("data and labels do not match")
         except Exception as error:  # a damaged pickle can raise anything
-            raise DataError(f"{file}: not a CIFAR batch ({_words(error)})") from None
+            raise DataError(f"{file}: not a CIFAR batch ({words(error)})") from None
         if not len(data):
             raise DataError(f"{file}: has no images")
         if data.shape[1] != prod(facts.shape):
@@ -72,11 +72,8 @@ def read_parquet(files: list[Path], facts: Facts) -> Images:
     labels: list[int] = []
     for file in files:
         first = len(labels)
-        for row, (encoded, label) in enumerate(_rows(file)):
-            where = f"{file}: row {row}"
-            if encoded is None or label is None:
-                raise DataError(f"{where}: no {'image bytes' if encoded is None else 'label'}")
-            images.append(_decode(encoded, where, facts))
+        for row, (encoded, label) in enumerate(rows(file)):
+            images.append(_decode(encoded, f"{file}: row {row}", facts))
             labels.append(label)
         if len(labels) == first:
             raise DataError(f"{file}: has no rows")
@@ -120,8 +117,8 @@ class _Unpickler(pickle.Unpickler):
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
-def _rows(file: Path) -> Iterator[tuple[bytes | None, int | None]]:
-    """Pairs (encoded image, label) of a parquet file."""
+def rows(file: Path) -> Iterator[tuple[bytes, int]]:
+    """Pairs (encoded image, label) of a parquet file; DataError where it or a row is damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -129,7 +126,7 @@ def _rows(file: Path) -> Iterator[tuple[bytes | None, int | None]]:
         table = pq.ParquetFile(file)
         schema = table.schema_arrow
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: not a parquet file ({_words(error)})") from None
+        raise DataError(f"{file}: not a parquet file ({words(error)})") from None
     image = [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
     label = [n for n in ("fine_label", "label") if n in schema.names and pa.types.is_integer(schema.field(n).type)]
     if not image or not label:
@@ -137,12 +134,17 @@ def _rows(file: Path) -> Iterator[tuple[bytes | None, int | None]]:
             f"{file}: needs a struct column with 'bytes' and an integer column 'fine_label' or 'label', "
             f"has {', '.join(schema.names)}"
         )
+    row = 0
     try:
         for batch in table.iter_batches(ROWS, columns=[image[0], label[0]]):
             encoded = batch.column(image[0]).field("bytes").to_pylist()
-            yield from zip(encoded, batch.column(label[0]).to_pylist(), strict=True)
+            for image_bytes, number in zip(encoded, batch.column(label[0]).to_pylist(), strict=True):
+                if image_bytes is None or number is None:
+                    raise DataError(f"{file}: row {row}: no {'image bytes' if image_bytes is None else 'label'}")
+                yield image_bytes, number
+                row += 1
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: damaged ({_words(error)})") from None
+        raise DataError(f"{file}: damaged ({words(error)})") from None
 
 
 def _decode(encoded: bytes, where: str, facts: Facts) -> NDArray[np.uint8]:
@@ -156,7 +158,7 @@ def _decode(encoded: bytes, where: str, facts: Facts) -> NDArray[np.uint8]:
             size = image.size
             pixels = np.asarray(image.convert(MODES[channels]), np.uint8) if size == (width, height) else None
     except Exception as error:  # Pillow raises anything from OSError to SyntaxError
-        raise DataError(f"{where}: not a readable image ({_words(error)})") from None
+        raise DataError(f"{where}: not a readable image ({words(error)})") from None
     if pixels is None:
         raise DataError(f"{where}: {size[0]} x {size[1]} pixels, but dataset.image_shape says {width} x {height}")
     return pixels.reshape(height, width, channels).transpose(2, 0, 1)
@@ -172,6 +174,6 @@ def _check_labels(labels: NDArray[np.int64], facts: Facts, where: str) -> None:
         )
 
 
-def _words(error: Exception) -> str:
+def words(error: Exception) -> str:
     """An error of a library in one line."""
     return (str(error).splitlines() or [""])[0] or type(error).__name__

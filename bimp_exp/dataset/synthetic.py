@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bimp_exp.dataset.base import Dataset, Images, Source, identify
+from bimp_exp.dataset.base import Images, InMemory, Source, identify
 from bimp_exp.seeds import derive
 from bimp_exp.types import NonNegative
 
@@ -21,7 +21,7 @@ CHUNK = 256  # images made at a time, which bounds the memory of the float noise
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synthetic(Dataset):
+class Synthetic(InMemory):
     """Image i has class i mod num_classes; the same ``seed`` makes the same images."""
 
     seed: int

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from bimp_exp import prune
 from bimp_exp.errors import ConfigError
 from bimp_exp.selector.base import Cut, Masks, Selector
 
@@ -24,7 +25,7 @@ def num_prunings(epochs: float, interval: int) -> int:
 
 def sparsity_after(k: int, count: int, final: float) -> float:
     """S_k, in [0, final]."""
-    return final * (1 - (1 - min(k, count) / count) ** 3)
+    return gradual_sparsity(k, initial=0.0, final=final, begin=0, num_steps=count)
 
 
 def gradual_sparsity(step: float, *, initial: float, final: float, begin: int, num_steps: int) -> float:
@@ -49,11 +50,8 @@ def num_pruned_after(k: int, count: int, final: float, num_weights: int, *, per_
 
 def exact(selector: Selector, weights: Mapping[str, Tensor], num_pruned: int, masks: Masks | None = None) -> Masks:
     """Masks without ``num_pruned`` of all ``weights``, chosen anew or, where there are any, on top of ``masks``."""
-    if not masks:
-        masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
-        num_gone = 0
-    else:
-        num_gone = sum(int((~m).sum()) for m in masks.values())
+    masks = masks or {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
+    num_gone = prune.num_gone(masks)
     num_pruned = max(num_gone, num_pruned)
     left = sum(w.numel() for w in weights.values()) - num_gone
     fraction = (num_pruned - num_gone) / left if left else 0.0

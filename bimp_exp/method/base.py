@@ -36,6 +36,11 @@ class Setting:
     retraining: tuple[int, ...] = ()
 
     @property
+    def epochs(self) -> float:
+        """How long that phase is."""
+        return self.num_steps / self.steps_per_epoch
+
+    @property
     def num_weights(self) -> int:
         """Prunable weights in all."""
         return sum(w.numel() for w in self.weights.values())
@@ -71,6 +76,12 @@ class Method:
     def slack(self) -> int:
         """By how many weights the method may miss the run's ``sparsity``; checked in every run."""
         return 0
+
+    def check(self, setting: Setting) -> None:
+        """ConfigError where ``attach`` or the training after it could not go well; the model's tensors may have no values.
+
+        It is called before anything is written, and leaves model and method as they are.
+        """
 
     def attach(self, setting: Setting) -> None:
         """Add parametrisations to the model, before its optimiser is built."""

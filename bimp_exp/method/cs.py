@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from bimp_exp.errors import ConfigError
 from bimp_exp.method import _parametrize
 from bimp_exp.method.base import Method, Prunes, Setting
-from bimp_exp.types import NonNegative, Positive
+from bimp_exp.types import Finite, NonNegative, Positive
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
+
+LOWEST = -80  # e^80 is a number in fp32
 
 
 class Gate(nn.Module):
@@ -48,12 +51,17 @@ class CS(Method):
     selects: ClassVar[bool] = False
     has_target: ClassVar[bool] = False
 
-    initial: float
+    initial: Finite
     final_beta: Positive
     strength: NonNegative
     final: Literal["trained", "ticket"]
     double_weight_decay: bool
     gates: dict[str, Gate] = field(init=False, repr=False)
+
+    def check(self, setting: Setting) -> None:
+        """See Method."""
+        if self.initial < LOWEST:
+            raise ConfigError(f"method.initial={self.initial:g} must be at least {LOWEST}: 1 / sigmoid(s0) is a factor")
 
     def attach(self, setting: Setting) -> None:
         """See Method."""

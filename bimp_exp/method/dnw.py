@@ -35,13 +35,16 @@ class DNW(Method):
     strict_threshold: bool
     masked: dict[str, _parametrize.StraightThrough] = field(init=False, repr=False)
 
-    def attach(self, setting: Setting) -> None:
-        """See Method; ConfigError where ``strict_threshold`` meets another selector than global."""
+    def check(self, setting: Setting) -> None:
+        """See Method; ``strict_threshold`` needs the selector global."""
         if self.strict_threshold and not isinstance(setting.selector, Global):
             raise ConfigError(
                 "method.strict_threshold=true is the published code's global threshold: selector must be global, "
                 "or conventions.dnw_strict_threshold false"
             )
+
+    def attach(self, setting: Setting) -> None:
+        """See Method."""
         super().attach(setting)
         self.masked = _parametrize.attach(setting.model, setting.weights, _parametrize.StraightThrough)
         self.choose()

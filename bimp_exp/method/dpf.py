@@ -28,6 +28,11 @@ class DPF(Method):
     refresh: Count
     masked: dict[str, _parametrize.StraightThrough] = field(init=False, repr=False)
 
+    def check(self, setting: Setting) -> None:
+        """See Method."""
+        if self.interval is not None:
+            num_prunings(setting.epochs, self.interval)
+
     def attach(self, setting: Setting) -> None:
         """See Method."""
         super().attach(setting)
@@ -35,7 +40,7 @@ class DPF(Method):
         if self.interval is None:
             self.choose(setting.num_pruned)
         else:
-            self.num_prunings = num_prunings(setting.num_steps / setting.steps_per_epoch, self.interval)
+            self.num_prunings = num_prunings(setting.epochs, self.interval)
 
     def on_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Choose the mask anew after every ``refresh`` steps, and where the sparsity steps up."""

@@ -35,10 +35,14 @@ class GMP(Method):
     count_per_event: bool
     masked: dict[str, _parametrize.Masked] = field(init=False, repr=False)
 
+    def check(self, setting: Setting) -> None:
+        """See Method."""
+        num_prunings(setting.epochs, self.interval)
+
     def attach(self, setting: Setting) -> None:
         """See Method."""
         super().attach(setting)
-        self.num_prunings = num_prunings(setting.num_steps / setting.steps_per_epoch, self.interval)
+        self.num_prunings = num_prunings(setting.epochs, self.interval)
         self.masked = _parametrize.attach(setting.model, setting.weights, _parametrize.Masked)
 
     def on_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:

@@ -11,12 +11,14 @@ what the paper compares.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
+from bimp_exp.errors import ConfigError
 from bimp_exp.method._gradual import exact
 from bimp_exp.method.base import Method, Prunes, Setting
 from bimp_exp.types import Count, Positive
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 COMPRESSED = "steps at the last C-step"
+LARGEST = 80  # ln mu
 
 
 @dataclass(kw_only=True)
@@ -38,6 +41,16 @@ class LCLagrangian(Method):
     first_epochs: Count
     epochs: Count
 
+    def check(self, setting: Setting) -> None:
+        """See Method; mu of the last L-step has to be a number in fp32, and so has 1 / mu."""
+        num = self.l_step((setting.num_steps - 1) // setting.steps_per_epoch)
+        size = math.log(self.initial_mu) + num * math.log(self.growth)
+        if abs(size) > LARGEST:
+            raise ConfigError(
+                f"method.growth={self.growth:g} makes of method.initial_mu={self.initial_mu:g} about e^{size:.0f} in {num} "
+                f"more L-steps: mu must stay between e^-{LARGEST} and e^{LARGEST}"
+            )
+
     def attach(self, setting: Setting) -> None:
         """See Method."""
         super().attach(setting)
@@ -46,14 +59,13 @@ class LCLagrangian(Method):
         self.state[COMPRESSED] = torch.tensor(0)
         self.project(1.0)
 
-    def l_step(self, step: int) -> int:
-        """j of the L-step that ``step`` belongs to."""
-        epoch = step // self.setting.steps_per_epoch
+    def l_step(self, epoch: int) -> int:
+        """j of the L-step that ``epoch`` belongs to."""
         return max(0, 1 + (epoch - self.first_epochs) // self.epochs)
 
     def mu(self, step: int) -> float:
         """mu_j in ``step``."""
-        return float(self.initial_mu * self.growth ** self.l_step(step))
+        return float(self.initial_mu * self.growth ** self.l_step(step // self.setting.steps_per_epoch))
 
     def on_gradients(self, step: int, optimizer: Optimizer) -> None:
         """Add the gradient of the penalty, mu (W - Delta) - lambda."""
@@ -70,8 +82,8 @@ class LCLagrangian(Method):
 
     def on_step(self, step: int, optimizer: Optimizer) -> None:
         """C-step after the last step of an L-step; not twice, because it would not come to the same."""
-        done = step + 1
-        last = done == self.setting.num_steps or self.l_step(done) > self.l_step(step)
+        done, size = step + 1, self.setting.steps_per_epoch
+        last = done == self.setting.num_steps or self.l_step(done // size) > self.l_step(step // size)
         if last and self.state[COMPRESSED] != done:
             self.compress(self.mu(step))
             self.state[COMPRESSED].fill_(done)

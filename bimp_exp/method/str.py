@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bimp_exp.method import _parametrize
 from bimp_exp.method.base import Method, Prunes, Setting
+from bimp_exp.types import Finite
 
 
 class SoftThreshold(nn.Module):
@@ -35,7 +36,7 @@ class STR(Method):
     selects: ClassVar[bool] = False
     has_target: ClassVar[bool] = False
 
-    initial: float
+    initial: Finite
     layers: dict[str, SoftThreshold] = field(init=False, repr=False)
 
     def attach(self, setting: Setting) -> None:

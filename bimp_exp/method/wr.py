@@ -24,9 +24,8 @@ class WR(Method):
 
     prunes: ClassVar[Prunes] = "between phases"
 
-    def attach(self, setting: Setting) -> None:
-        """See Method; ConfigError where dense training does not reach back far enough."""
-        super().attach(setting)
+    def check(self, setting: Setting) -> None:
+        """See Method; dense training has to reach back far enough."""
         if setting.num_steps == 0:
             raise ConfigError("dense_checkpoint must be null for method=wr: it rewinds to a point of dense training")
         longest = max(setting.retraining, default=0)
@@ -35,6 +34,10 @@ class WR(Method):
                 f"budget.retrain_epochs: method=wr rewinds {longest} steps but dense training has only "
                 f"{setting.num_steps}; it must be at most the epochs of dense training"
             )
+
+    def attach(self, setting: Setting) -> None:
+        """See Method."""
+        super().attach(setting)
         self.remember(0)
 
     def on_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:

@@ -115,13 +115,13 @@ def read_sweep(folder: Path) -> Sweep:
     facts = read_json(folder / "sweep.json")
     if facts is None:
         raise DataError(f"{folder / 'sweep.json'}: absent; give the folder of a sweep (python run.py -m ...)")
-    return Sweep(
-        folder=folder,
-        name=facts["name"],
-        command=facts["command"],
-        swept=facts["swept"],
-        runs=[read_run(folder / name, facts.get("cells", {}).get(name)) for name in facts["runs"]],
-    )
+    runs = [read_run(folder / name, facts.get("cells", {}).get(name)) for name in facts["runs"]]
+    return sweep_of(facts, folder, runs)
+
+
+def sweep_of(facts: dict[str, Any], folder: Path, runs: list[Run]) -> Sweep:
+    """The sweep that ``facts``, its sweep.json, describes."""
+    return Sweep(folder=folder, name=facts["name"], command=facts["command"], swept=facts["swept"], runs=runs)
 
 
 def find(root: Path, name: str) -> list[Path]:

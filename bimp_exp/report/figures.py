@@ -5,8 +5,11 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from bimp_exp import files
 
@@ -29,6 +32,7 @@ def tidy(axes: Axes) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` as a PNG (drawn by Agg), atomically."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
+    canvas, buffer = FigureCanvasAgg(figure), BytesIO()
+    canvas.draw()  # once; Figure.savefig draws twice
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, format="png", compress_level=3)
     files.write(path, buffer.getvalue())

@@ -12,16 +12,46 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from bimp_exp.errors import ConfigError
+
 ENVIRONMENT = {  # where the user has not set it: no telemetry, no prints, and no long wait for a dead server
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else the pages open on traces of language models
 NOISE = ["alembic", "mlflow.store.db.utils", "urllib3.connectionpool"]  # migrations, tracebacks, retries
 Book = dict[str, Any]  # mlflow.json: "run_id", and "attached": file name -> [size, time of change]
+
+
+def sqlite_file(uri: str, key: str = "tracking.uri") -> Path | None:
+    """The database of sqlite:///FILE, from the current directory on; None for a server. ConfigError for what is neither."""
+    scheme, _, place = uri.partition("://")
+    if scheme == "sqlite" and place[1:]:
+        return Path(os.path.abspath(place[1:]))
+    if scheme in ("http", "https") and place:
+        return None
+    raise ConfigError(f"{key}: {uri!r} is not legal; give sqlite:///FILE, http://HOST:PORT or https://HOST")
+
+
+def absolute(uri: str) -> str:
+    """``uri`` as it means the same wherever it is read."""
+    database = sqlite_file(uri)
+    return f"sqlite:///{database}" if database else uri
+
+
+def client_of(uri: str) -> Any:
+    """MLflow's client of the store at ``uri``, which makes an SQLite database that is absent."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    for name in NOISE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return mlflow.MlflowClient(tracking_uri=uri)
 
 
 def connect(uri: str, database: Path | None, experiment: str) -> tuple[Any, str]:
@@ -29,13 +59,7 @@ def connect(uri: str, database: Path | None, experiment: str) -> tuple[Any, str]
 
     Several processes that create a database at once destroy it (MLflow 3.17), hence the lock beside it.
     """
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    import mlflow
-
-    for name in NOISE:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    client = mlflow.MlflowClient(tracking_uri=uri)
+    client = client_of(uri)
     if database is None:
         return client, _experiment_id(client, experiment, None)
     database.parent.mkdir(parents=True, exist_ok=True)

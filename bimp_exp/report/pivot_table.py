@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bimp_exp import files
 from bimp_exp.report import render
-from bimp_exp.report.disk import read_sweep
+from bimp_exp.report.disk import Sweep
 from bimp_exp.report.pivot import WITHIN, Closest, Entry, Pivot, Values, pivot
 from bimp_exp.report.summary import print_line, print_table
 
@@ -21,10 +21,9 @@ MARKS = {"best": " *", "tie": " ≈", "": ""}
 
 
 def report(
-    folder: Path, rows: Sequence[str], columns: Sequence[str], console: Console, *, within: float = WITHIN
+    sweep: Sweep, folder: Path, rows: Sequence[str], columns: Sequence[str], console: Console, *, within: float = WITHIN
 ) -> None:
-    """Write pivot.csv, .md and .html of the sweep in ``folder``, atomically, and print the table."""
-    sweep = read_sweep(folder)
+    """Write pivot.csv, .md and .html of ``sweep`` to ``folder``, atomically, and print the table."""
     made = pivot(sweep, rows, columns, within=within)
     table, lines = cells(made), notes(made, sweep.metric)
     files.write(folder / "pivot.csv", flat(made).to_csv(index=False).encode())

@@ -33,22 +33,20 @@ def summarise(sweep_dir: Path) -> pd.DataFrame:
     return _frame(read_sweep(sweep_dir))
 
 
-def write_summary(sweep_dir: Path) -> None:
-    """Write summary.csv (unrounded), .md, .html (self-contained) and .png to ``sweep_dir``, atomically."""
-    sweep = read_sweep(sweep_dir)
+def write_summary(sweep: Sweep, folder: Path) -> None:
+    """Write summary.csv (unrounded), .md, .png and, last, .html (self-contained) to ``folder``, atomically."""
     frame = _frame(sweep)
     table, notes = render.grid_table(frame, sweep.keys, sweep.metric)
-    save(grid_figure(frame, sweep.keys, sweep.metric), sweep_dir / "summary.png")
-    image = (sweep_dir / "summary.png").read_bytes()
+    save(grid_figure(frame, sweep.keys, sweep.metric), folder / "summary.png")
+    image = (folder / "summary.png").read_bytes()
     exact = frame.assign(**{key: [render.text(value) for value in frame[key]] for key in sweep.keys})
-    files.write(sweep_dir / "summary.csv", exact.to_csv(index=False).encode())
-    files.write(sweep_dir / "summary.md", render.markdown(sweep, table, notes).encode())
-    files.write(sweep_dir / "summary.html", render.html(sweep, table, notes, image).encode())
+    files.write(folder / "summary.csv", exact.to_csv(index=False).encode())
+    files.write(folder / "summary.md", render.markdown(sweep, table, notes).encode())
+    files.write(folder / "summary.html", render.html(sweep, table, notes, image).encode())
 
 
-def print_summary(sweep_dir: Path, console: Console) -> None:
+def print_summary(sweep: Sweep, console: Console) -> None:
     """Print the grid's table and, below it, each run without a result and why."""
-    sweep = read_sweep(sweep_dir)
     table, notes = render.grid_table(_frame(sweep), sweep.keys, sweep.metric)
     print_table(sweep.name, table, console)
     for line in [*notes, *(f"{name}: {problem}" for name, problem in sweep.problems)]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 import yaml
 from torch import nn
 
@@ -31,13 +32,16 @@ NUM_PARAMETERS = {
     "resnet18": 11_173_962,
     "vgg16": 14_728_266,
     "wrn28_10": 36_546_980,
+    "resnet50": 25_557_032,
 }
-# Prunable weights, prunable tensors, multiply-adds of a 3x32x32 image; methods.md 5.1 and 6.3.
+NUM_CLASSES = {"wrn28_10": 100, "resnet50": 1000}  # 10 for the others
+# Prunable weights, prunable tensors, multiply-adds of an image of 3x32x32, or 3x224x224; methods.md 5.1 and 6.3.
 SIZES = {
     "resnet56": (848_944, 56, 125_485_696),
     "resnet18": (11_164_352, 21, 555_422_720),
     "vgg16": (14_715_584, 14, 313_201_664),
     "wrn28_10": (36_518_832, 29, 5_951_175_168),
+    "resnet50": (25_502_912, 54, 4_089_184_256),
 }
 
 
@@ -56,7 +60,7 @@ def read(name: str) -> tuple[Any, dict[str, Any]]:
 
 
 def num_classes_of(name: str) -> int:
-    return 100 if name == "wrn28_10" else 10
+    return NUM_CLASSES.get(name, 10)
 
 
 def test_every_option_is_tested_here() -> None:
@@ -83,10 +87,11 @@ def test_prunable_weights_and_multiply_adds(name: str) -> None:
     with torch.device("meta"):
         model = build(name, num_classes=num_classes_of(name))
     weights = prunable(model)
-    counts = multiply_adds(model, (3, 32, 32))
+    shape = (3, 224, 224) if name == "resnet50" else (3, 32, 32)
+    counts = multiply_adds(model, shape)
     num_weights = sum(weight.numel() for weight in weights.values())
     assert (num_weights, len(weights), sum(counts.values())) == SIZES[name]
-    assert counts == multiply_adds(model, (3, 32, 32), padding_blind=True)  # "same" padding everywhere
+    assert counts == multiply_adds(model, shape, padding_blind=True)  # "same" padding everywhere
     assert all(counts.values())
 
 
@@ -108,6 +113,8 @@ def test_digits_go_through_the_thin_resnets(name: str) -> None:
         ("resnet18", (9, 30)),
         ("vgg16", (32, 32)),
         ("vgg16", (33, 64)),
+        ("resnet50", (32, 32)),
+        ("resnet50", (33, 64)),
     ],
 )
 def test_any_size_from_the_smallest_on(name: str, size: tuple[int, int]) -> None:
@@ -128,6 +135,7 @@ def test_wide_resnet_takes_its_smallest_size() -> None:
         ("resnet18", (8, 7), 8),
         ("resnet20", (3, 4), 4),
         ("wrn28_10", (3, 3), 4),
+        ("resnet50", (31, 224), 32),
     ],
 )
 def test_too_small_images_are_refused(name: str, size: tuple[int, int], smallest: int) -> None:
@@ -182,6 +190,18 @@ def test_every_parameter_is_used(family: str) -> None:
     images = torch.rand(4, 1, 32, 32) if family == "vgg" else torch.rand(4, 1, 8, 8)
     model(images).square().sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_resnet50_is_torchvisions() -> None:
+    """Names, so that checkpoints are exchanged; with equal weights the same outputs; drawn at random, the same spread."""
+    torch.manual_seed(0)
+    ours, theirs = build("resnet50", (3, 64, 64), 7).eval(), torchvision.models.resnet50(num_classes=7).eval()
+    for (name, weight), other in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+        if weight.ndim == 4:
+            assert weight.std().item() == pytest.approx(other.std().item(), rel=0.05), name
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.rand(2, 3, 64, 96)
+    torch.testing.assert_close(ours(images), theirs(images))
 
 
 def test_option_a_shortcut_takes_every_second_pixel_and_pads_channels() -> None:

@@ -149,7 +149,7 @@ def test_files(tmp_path: Path) -> None:
         tmp_path / "s", [*union(), ({"method": "imp", "sparsity": 0.9, "seed": 3}, {"status": "failed"})]
     )
     console = Console(file=StringIO(), width=30)
-    pivot_table.report(folder, ["method"], ["sparsity"], console)
+    pivot_table.report(read_sweep(folder), folder, ["method"], ["sparsity"], console)
     text = (folder / "pivot.md").read_text()
     assert "| method | sparsity=0.9 | sparsity=0.95 |" in text
     assert "| imp | 91.00 ± 1.00 * | 81.00 ± 1.00 * |" in text

@@ -11,15 +11,15 @@ import pytest
 from rich.console import Console
 
 from bimp_exp.errors import DataError
-from bimp_exp.report.disk import read_lines, read_run
+from bimp_exp.report.disk import Sweep, read_lines, read_run, read_sweep
 from bimp_exp.report.render import number, percent
 from bimp_exp.report.summary import print_run, print_summary, summarise, write_summary
 from tests.report.fake import make_run, make_sweep
 
 
-def printed(function: object, folder: Path, width: int = 100) -> str:
+def printed(function: object, what: Path | Sweep, width: int = 100) -> str:
     console = Console(file=StringIO(), width=width)
-    function(folder, console)  # type: ignore[operator]
+    function(what, console)  # type: ignore[operator]
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
@@ -91,7 +91,7 @@ def test_both_candidates_are_shown_and_the_chosen_ones_counted(tmp_path: Path) -
     assert list(frame["chosen_finetune"]) == [2, 0, 0]
     assert frame["test_mean"][0] == pytest.approx((0.88 + 0.78 + 0.78) / 3)
     assert frame["after_training"][0] == pytest.approx((0.78 + 0.78 + 0.48) / 3)
-    write_summary(sweep)
+    write_summary(read_sweep(sweep), sweep)
     text = (sweep / "summary.md").read_text()
     assert "| gmp | 3 | 81.33 ± 5.77 | 83.33 | 68.00 *1/3 | 78.00 *2/3 |" in text
     assert "| str | 3 | 68.00 ± 0.00 | 70.00 | 68.00 * | 58.00 |" in text
@@ -100,7 +100,7 @@ def test_both_candidates_are_shown_and_the_chosen_ones_counted(tmp_path: Path) -
 
 
 def test_one_candidate_needs_no_columns(grid: Path) -> None:
-    assert "after training" not in printed(print_summary, grid)
+    assert "after training" not in printed(print_summary, read_sweep(grid))
 
 
 def test_a_key_that_a_run_lacks_is_blank_and_null_is_a_value(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_key_that_a_run_lacks_is_blank_and_null_is_a_value(tmp_path: Path) -> 
     ]
     sweep = make_sweep(tmp_path / "s", runs)
     assert len(summarise(sweep)) == 3
-    write_summary(sweep)
+    write_summary(read_sweep(sweep), sweep)
     text = (sweep / "summary.md").read_text()
     assert "| a | null | 50.00 |" in text
     assert "| a |  | 60.00 |" in text
@@ -126,7 +126,7 @@ def test_last_cycle_gives_the_stability(tmp_path: Path) -> None:
 def test_dense_runs_have_no_stability(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path / "s", [({"seed": seed}, {"cycles": 0}) for seed in (0, 1)])
     assert pd.isna(summarise(sweep)["pruning_stability"][0])
-    assert "stability" not in printed(print_summary, sweep)
+    assert "stability" not in printed(print_summary, read_sweep(sweep))
 
 
 def test_only_seeds_swept_is_one_row(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_swept_group_may_be_called_like_a_statistic(tmp_path: Path) -> None:
 
 
 def test_csv_keeps_every_digit(grid: Path) -> None:
-    write_summary(grid)
+    write_summary(read_sweep(grid), grid)
     frame, read = summarise(grid), pd.read_csv(grid / "summary.csv", keep_default_na=True)
     assert list(read.columns) == list(frame.columns)
     for name in ("test_mean", "test_std", "theoretical_speedup", "seconds"):
@@ -155,7 +155,7 @@ def test_csv_keeps_every_digit(grid: Path) -> None:
 
 
 def test_markdown_table(grid: Path) -> None:
-    write_summary(grid)
+    write_summary(read_sweep(grid), grid)
     text = (grid / "summary.md").read_text()
     assert "| clr | 2 | 3 |  | 92.00 ± 2.00 | 91.00 | 75.00 | 2 | 8 | 48000000 |  | 16 |" in text
     assert "| clr | 1 | 1 | 1 failed | 95.00 | 94.00 | 50.00 | 2 | 6 | 36000000 |  | 12 |" in text
@@ -170,7 +170,7 @@ def test_markdown_table(grid: Path) -> None:
 def test_html_is_one_whole_file(grid: Path) -> None:
     facts = json.loads((grid / "sweep.json").read_text())
     (grid / "sweep.json").write_text(json.dumps(facts | {"command": "run.py -m a=<b>"}))
-    write_summary(grid)
+    write_summary(read_sweep(grid), grid)
     text = (grid / "summary.html").read_text()
     assert "92.00 ± 2.00" in text
     assert "a=&lt;b&gt;" in text
@@ -179,7 +179,7 @@ def test_html_is_one_whole_file(grid: Path) -> None:
 
 
 def test_terminal_loses_no_number_where_it_is_narrow(grid: Path) -> None:
-    text = printed(print_summary, grid, width=40)
+    text = printed(print_summary, read_sweep(grid), width=40)
     assert "92.00 ± 2.00" in text
     assert "…" not in text
     assert "schedule=clr cycles=1 seed=1: failed: budget.cycles: 0 is not legal" in text
@@ -187,7 +187,7 @@ def test_terminal_loses_no_number_where_it_is_narrow(grid: Path) -> None:
 
 def test_columns_of_equal_cells_become_a_note(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path / "s", [({"schedule": s}, {"test": 0.9}) for s in ("allr", "clr")])
-    text = printed(print_summary, sweep)
+    text = printed(print_summary, read_sweep(sweep))
     assert "Equal throughout: n 1, validation accuracy [%] 89.00, sparsity [%] 50.00" in text
     assert "90.00" in text  # the test accuracy stays a column even where it is equal
 
@@ -229,7 +229,7 @@ def test_a_sweep_that_knows_its_cells_counts_what_has_not_started(tmp_path: Path
 def test_nothing_started_yet_is_an_empty_table(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path / "s", [({"schedule": "clr", "lr.peak": 0.1}, {"status": "absent"})])
     assert len(summarise(sweep)) == 0
-    write_summary(sweep)
+    write_summary(read_sweep(sweep), sweep)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,227 @@
+"""Finds the encoded images of a large data set and lists where each lies, how long it is and what it shows; decodes none.
+
+1. one folder of images per class, as ImageNet comes: ``train/CLASS/*.JPEG`` and ``val/CLASS/*.JPEG``
+2. Hugging Face image parquet: ``{train,val}.parquet`` or ``{train,val}-*-of-*.parquet``, also in ``data/``
+
+``validation`` is as good as ``val``; a ``test`` without labels is left alone. Single rows of a parquet file cannot be read, so
+its images are copied once, still encoded, into one file of the cache. Imports no PyTorch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from bimp_exp.dataset import cache, readers
+from bimp_exp.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TESTS = ("val", "validation")
+PACKING = 1  # to be raised when what a pack holds changes, so that no older one is used
+ACCEPTED = (
+    "train/CLASS/ and val/CLASS/ with images, or {train,val}.parquet or {train,val}-*-of-*.parquet (also in data/); "
+    "validation is as good as val"
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Listing:
+    """N encoded images: image i is ``sizes[i]`` bytes from ``offsets[i]`` on of the file ``files[places[i]]``; arrays int64 [N].
+
+    ``shards``: the parquet files that ``files`` were copied from, if any. ``digest``: a hash over names, sizes and labels.
+    """
+
+    files: list[str]
+    places: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    shards: list[str] | None
+    digest: str
+
+    def name(self, image: int) -> str:
+        """How an error calls an image: its file, or its row in a parquet file."""
+        place = int(self.places[image])
+        if self.shards is None:
+            return self.files[place]
+        return f"{self.shards[place]}: row {image - int((self.places == place).argmax())}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One layout: the parquet files of each part, or its one folder of class folders."""
+
+    layout: Literal["folders", "parquet"]
+    train: tuple[Path, ...]
+    test: tuple[Path, ...]
+
+    def missing(self) -> Path | None:
+        """The first of the shards NAME-00000-of-00012.parquet and so on that is not there, if any."""
+        for shards in (self.train, self.test):
+            numbered = re.fullmatch(r"(.+-)\d+(-of-)(\d+)(\.parquet)", shards[0].name)
+            if numbered:
+                before, of, count, suffix = numbered.groups()
+                names = [f"{before}{i:0{len(count)}}{of}{count}{suffix}" for i in range(int(count))]
+                there = {shard.name for shard in shards}
+                if absent := [name for name in names if name not in there]:
+                    return shards[0].with_name(absent[0])
+        return None
+
+    def stamp(self) -> str:
+        """Changes if an image is added, removed or renamed, or a parquet file written; spares listing all images again."""
+        places = [*self.train, *self.test]
+        if self.layout == "folders":
+            places += [kind for place in places for kind in readers.classes(place)]
+        facts = [f"{place}\0{place.stat().st_mtime_ns}\0{place.stat().st_size}\0" for place in places]
+        return hashlib.sha256("".join(facts).encode()).hexdigest()
+
+
+def find(root: Path) -> Found | None:
+    """The layout under ``root``, the first that is there with both its parts; looks at names alone."""
+    for name in TESTS:
+        folders = [root / "train", root / name]
+        if all(folder.is_dir() for folder in folders):
+            return Found(layout="folders", train=(folders[0],), test=(folders[1],))
+    for folder in (root, root / "data"):
+        for pattern in ("{}.parquet", "{}-*-of-*.parquet"):
+            for name in TESTS:
+                train, test = (tuple(sorted(folder.glob(pattern.format(part)))) for part in ("train", name))
+                if train and test:
+                    return Found(layout="parquet", train=train, test=test)
+    return None
+
+
+def read(found: Found, packs: Path) -> tuple[Listing, Listing]:
+    """Training and test images; DataError where files, or the ``packs`` that parquet is copied to, are not usable."""
+    if found.layout == "parquet":
+        return _packed(found.train, packs), _packed(found.test, packs)
+    names = [kind.name for kind in readers.classes(found.train[0])]
+    return _listed(found.train[0], names), _listed(found.test[0], names)
+
+
+def join(one: Listing, other: Listing) -> Listing:
+    """The images of ``one``, then those of ``other``."""
+    import numpy as np
+
+    return Listing(
+        files=one.files + other.files,
+        places=np.concatenate([one.places, other.places + len(one.files)]),
+        offsets=np.concatenate([one.offsets, other.offsets]),
+        sizes=np.concatenate([one.sizes, other.sizes]),
+        labels=np.concatenate([one.labels, other.labels]),
+        shards=None if one.shards is None or other.shards is None else one.shards + other.shards,
+        digest=hashlib.sha256(f"{one.digest}{other.digest}".encode()).hexdigest(),
+    )
+
+
+def _listed(folder: Path, names: list[str]) -> Listing:
+    """``folder/CLASS/*``; classes are numbered by their place in ``names``."""
+    import numpy as np
+
+    kinds = readers.classes(folder)
+    if odd := sorted({kind.name for kind in kinds} ^ {*names}):
+        raise DataError(f"{folder}: the class folder {odd[0]} is not both in {folder.name} and in training")
+    files: list[str] = []
+    sizes: list[int] = []
+    labels: list[int] = []
+    digest = hashlib.sha256()
+    for label, kind in enumerate(kinds):
+        with os.scandir(kind) as entries:
+            images = sorted(
+                (entry.name, entry.stat().st_size)
+                for entry in entries
+                if os.path.splitext(entry.name)[1].lower() in readers.SUFFIXES and not entry.name.startswith(".")
+            )
+        files += [f"{kind}/{name}" for name, _ in images]
+        sizes += [size for _, size in images]
+        labels += [label] * len(images)
+        digest.update("".join(f"{kind.name}/{name}\0{size}\0{label}\0" for name, size in images).encode())
+    if not files:
+        raise DataError(f"{folder}: no images ({', '.join(sorted(readers.SUFFIXES))}) in its class folders")
+    return Listing(
+        files=files,
+        places=np.arange(len(files)),
+        offsets=np.zeros(len(files), np.int64),
+        sizes=np.asarray(sizes, np.int64),
+        labels=np.asarray(labels, np.int64),
+        shards=None,
+        digest=digest.hexdigest(),
+    )
+
+
+def _packed(shards: tuple[Path, ...], packs: Path) -> Listing:
+    """The images of parquet files, each of which is copied into ``packs`` unless that was done before."""
+    import numpy as np
+
+    files, places, offsets, sizes, labels = [], [], [], [], []
+    digest = hashlib.sha256()
+    for place, shard in enumerate(shards):
+        pack = _pack(shard, packs)
+        files.append(str(pack))
+        try:
+            with np.load(pack.with_suffix(".npz")) as facts:
+                size, label = facts["sizes"], facts["labels"]
+            whole = pack.stat().st_size == size.sum()
+        except (OSError, ValueError, KeyError, EOFError):
+            whole = False
+        if not whole:
+            raise DataError(f"{pack}: damaged; delete it and its .npz, they will be made again")
+        sizes.append(size)
+        labels.append(label)
+        offsets.append(np.cumsum(size) - size)
+        places.append(np.full(len(size), place))
+        digest.update(f"{shard.name}\0".encode() + size.tobytes() + label.tobytes())
+    return Listing(
+        files=files,
+        places=np.concatenate(places),
+        offsets=np.concatenate(offsets),
+        sizes=np.concatenate(sizes),
+        labels=np.concatenate(labels),
+        shards=[str(shard) for shard in shards],
+        digest=digest.hexdigest(),
+    )
+
+
+def _pack(shard: Path, packs: Path) -> Path:
+    """The file in ``packs`` with the encoded images of ``shard``, one after the other; beside it, as .npz, sizes and labels."""
+    import numpy as np
+
+    facts = shard.stat()
+    which = f"{PACKING}\0{shard.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
+    pack = packs / f"{hashlib.sha256(which.encode()).hexdigest()[:32]}.images"
+    index = pack.with_suffix(".npz")  # it comes last: if it is there, both are whole
+    if index.exists():
+        return pack
+    with cache.lock(packs):
+        if index.exists():  # another process was quicker
+            return pack
+        sizes, labels = [], []
+        draft = packs / f".writing-{uuid.uuid4().hex}"
+        try:
+            with cache.explained(packs), draft.open("wb") as file:
+                for encoded, label in readers.rows(shard):
+                    file.write(encoded)
+                    sizes.append(len(encoded))
+                    labels.append(label)
+                file.flush()
+                os.fsync(file.fileno())
+            if not sizes:
+                raise DataError(f"{shard}: has no rows")
+            with cache.explained(packs):
+                draft.rename(pack)
+                with draft.open("wb") as file:
+                    np.savez(file, sizes=np.asarray(sizes, np.int64), labels=np.asarray(labels, np.int64))
+                    file.flush()
+                    os.fsync(file.fileno())
+                draft.rename(index)
+        finally:
+            draft.unlink(missing_ok=True)
+    return pack

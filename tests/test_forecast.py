@@ -1,0 +1,101 @@
+"""What plan=true of a grid adds up: phases once, what is left of them, and what it costs by what is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bimp_exp import forecast, numerics, plan, sweep
+from bimp_exp.compose import Composed
+from bimp_exp.forecast import OVERHEAD, Forecast
+from bimp_exp.method.imp import IMP
+from bimp_exp.plan import Plan
+from bimp_exp.store import Phases
+from tests.conftest import composed
+
+NETWORK = 314_783  # bytes of model.pt of a ResNet-8
+Runs = list[tuple[sweep.Cell, Composed, Plan]]
+
+
+def grid(root: Path, *fixed: str, cycles: tuple[int, ...] = (1, 2), retry: str = "none") -> Runs:
+    """Runs of one and of two cycles: 4 epochs dense, then 2 in all. They have the dense network in common."""
+    short = ["model.depth=8", "budget.epochs=6", "budget.dense_epochs=4", f"store.root={root}", "runtime.threads=1"]
+    lines = [[*short, *fixed, f"budget.cycles={num}"] for num in cycles]
+    made = [Composed(config=composed(*line), choices={}, asks={"retry": retry, "plan": True}) for line in lines]
+    plans = [plan.from_config(each.config) for each in made]
+    return list(zip(sweep.cells(lines), made, plans, strict=True))
+
+
+def store(runs: Runs, root: Path, number: int, *, seconds: float, phases: slice = slice(None), kind: str = "") -> None:
+    """Put phases of run ``number`` into the store, 100 bytes and ``seconds`` an epoch each."""
+    _, made, planned = runs[number]
+    facts, _ = forecast._facts(made.config, {})
+    keys = numerics.phase_keys(made.config, planned, IMP, facts)
+    for key, phase in list(zip(keys, planned.phases, strict=True))[phases]:
+        about = {"name": "n", "kind": kind or numerics.kind(made.config, facts)}
+        Phases(root=root, every=0.0).save(
+            key, about | {"epochs": phase.phase.epochs, "seconds": seconds * phase.phase.epochs}, {}
+        )
+
+
+def of(runs: Runs, folder: Path) -> Forecast:
+    return forecast.of(runs, folder)
+
+
+def test_phases_that_runs_have_in_common_count_once_and_hours_need_a_stored_phase(tmp_path: Path) -> None:
+    told = of(grid(tmp_path / "store"), tmp_path)
+    assert (told.num_runs, told.num_done, told.num_phases, told.num_distinct, told.num_left) == (2, 0, 5, 4, 4)
+    assert (told.requested, told.distinct, told.left, told.num_unknown) == (12, 8, 8, 4)
+    assert told.seconds == 2 * OVERHEAD
+    assert "12 epochs in 5 phases; 8 epochs in 4 of them differ, 8 in 4 are left to compute, hours unknown until a phase" in (
+        forecast.line(told)
+    )  # fmt: skip
+
+
+def test_the_networks_size_tells_the_disk(tmp_path: Path) -> None:
+    """Four phases of 2.5 networks and two runs of one, and as much again of those for MLflow."""
+    runs = grid(tmp_path / "store", "tracking=none")
+    network = forecast._facts(runs[0][1].config, {})[1]
+    assert network == pytest.approx(NETWORK, rel=0.1)
+    assert of(runs, tmp_path).size == 4 * 2.5 * network + 2 * (network + forecast.FILES)
+    mirrored = of(grid(tmp_path / "store"), tmp_path).size
+    assert mirrored == 4 * 2.5 * network + 4 * (network + forecast.FILES) + 2 * forecast.DATABASE
+
+
+def test_hours_are_those_of_the_same_method_else_of_another_on_the_same_network(tmp_path: Path) -> None:
+    runs, root = grid(tmp_path / "store", "seed=1"), tmp_path / "store"
+    other = grid(root)
+    kind = numerics.without_method(numerics.kind(other[0][1].config, forecast._facts(other[0][1].config, {})[0]))
+    store(other, root, 0, seconds=5.0, kind=f"{kind} another")
+    assert of(runs, tmp_path).seconds == pytest.approx(8 * 5.0 + 2 * OVERHEAD)
+    store(other, root, 1, seconds=3.0)  # over the dense phase, which they share
+    assert of(runs, tmp_path).seconds == pytest.approx(8 * 3.0 + 2 * OVERHEAD)
+    assert "about 0.0078 hours of one worker" in forecast.line(of(runs, tmp_path))
+    assert of(grid(root, "optim.batch_size=64"), tmp_path).num_unknown == 4
+
+
+def test_what_is_stored_or_not_needed_is_not_left(tmp_path: Path) -> None:
+    runs, root = grid(tmp_path / "store"), tmp_path / "store"
+    store(runs, root, 1, seconds=1.0, phases=slice(1, 2))
+    told = of(runs, tmp_path)  # cycle 1 of 2 is there; the dense network is not, but the other run needs it
+    assert (told.num_left, told.left) == (3, 7)
+    (tmp_path / runs[0][0].folder).mkdir()
+    (tmp_path / runs[0][0].folder / "result.json").touch()
+    told = of(runs, tmp_path)
+    assert (told.num_done, told.num_left, told.left) == (1, 1, 1)
+    assert told.seconds == pytest.approx(1.0 + OVERHEAD)
+
+
+def test_a_failed_run_is_left_only_if_it_shall_be_done_again(tmp_path: Path) -> None:
+    runs = grid(tmp_path / "store")
+    for cell, _, _ in runs:
+        (tmp_path / cell.folder).mkdir()
+        (tmp_path / cell.folder / "failed.json").write_text('{"kind": "TrainingError", "error": "e"}')
+    told = of(runs, tmp_path)
+    assert (told.num_failed, told.num_left, told.size) == (2, 0, 0)
+    assert forecast.line(told) == (
+        "2 runs, 0 of them done and 2 failed (sweep.retry=failed does them again): 12 epochs in 5 phases; 8 epochs in 4 of them "
+        "differ, 0 in 0 are left to compute; nothing was started"
+    )
+    assert of(grid(tmp_path / "store", retry="failed"), tmp_path).num_left == 4
