@@ -29,7 +29,7 @@ FIGURES = ("test accuracy", "right after the last pruning", "sparsity")
 
 
 def measure(seeds: Sequence[int], overrides: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """One row a seed: the FIGURES of each way, in [0, 1], its images per second, and what it computed with."""
+    """One row a seed: the FIGURES of each way, in [0, 1], and what it computed with."""
     rows: list[dict[str, Any]] = []
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         for seed in seeds:
@@ -47,10 +47,7 @@ def _run(overrides: list[str]) -> dict[str, Any]:
     assert result is not None
     pruning = result["phases"][-1]["pruning"] or {"right_after": {"test": None}}
     figures = (result["final"]["test"], pruning["right_after"]["test"], result["final"]["sparsity"])
-    phases = result["phases"]
-    speed = sum(phase["num_images"] for phase in phases) / sum(phase["seconds_training"] for phase in phases)
-    named = dict(zip(FIGURES, figures, strict=True))
-    return named | {"images_per_second": speed, "computed_on": result["computed_on"]}
+    return dict(zip(FIGURES, figures, strict=True)) | {"computed_on": result["computed_on"]}
 
 
 def compare(rows: Sequence[dict[str, Any]], figure: str) -> dict[str, float]:
@@ -66,13 +63,10 @@ def compare(rows: Sequence[dict[str, Any]], figure: str) -> dict[str, float]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown: the pairs in percent, then the tests."""
-    lines = [
-        "| seed | " + " | ".join(f"{figure}: plain | default" for figure in FIGURES) + " | img/s: plain | default |"
-    ]
-    lines.append("|--:|" + "--:|" * (2 * len(FIGURES) + 2))
+    lines = ["| seed | " + " | ".join(f"{figure}: plain | default" for figure in FIGURES) + " |"]
+    lines.append("|--:|" + "--:|" * (2 * len(FIGURES)))
     for row in rows:
         cells = [f"{100 * row[way][figure]:.2f}" for figure in FIGURES for way in WAYS]
-        cells += [f"{row[way]['images_per_second']:,.0f}" for way in WAYS]
         lines.append(f"| {row['seed']} | " + " | ".join(cells) + " |")
     lines += [
         "",
