@@ -54,7 +54,7 @@ def test_the_test_images_are_used_around_pruning_and_at_the_end_of_a_phase_only(
 def test_momentum_starts_anew_once_and_then_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[torch.optim.Optimizer] = []
     build = optim.SGD.build
-    monkeypatch.setattr(optim.SGD, "build", lambda self, *p: built.append(build(self, *p)) or built[-1])
+    monkeypatch.setattr(optim.SGD, "build", lambda self, *p, **k: built.append(build(self, *p, **k)) or built[-1])
     do(tmp_path, *TINY, "budget.epochs=6", "budget.cycles=4")
     assert len(built) == 2  # dense training, then one for all cycles
 
