@@ -107,7 +107,7 @@ def first_step(config: dict[str, Any]) -> tuple[float, float]:
             raise KeyboardInterrupt
 
     before = time.perf_counter()
-    import torch._inductor
+    import torch._inductor  # noqa: F401
 
     start = time.perf_counter()
     made = cli.experiment(config)
