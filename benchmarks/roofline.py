@@ -19,6 +19,7 @@ from benchmarks.ours import IMAGE, Ours, Settings
 from benchmarks.rounds import Clock, Row, Skipped, interleave, make, rate, row, usable
 from bimp_exp import metrics
 from bimp_exp.prune import LAYERS
+from bimp_exp.runtime import synchronize
 
 MODEL = "wrn28_10"
 BAR = 0.6
@@ -30,27 +31,30 @@ def measure(settings: Settings, clock: Clock) -> list[Row]:
     """WRN-28-10, as configured."""
     if not torch.cuda.is_available():
         raise Skipped("there is no GPU")
-    device = torch.device("cuda")
+    return _shares(settings, clock, torch.device("cuda"), MODEL)
+
+
+def _shares(settings: Settings, clock: Clock, device: torch.device, model: str) -> list[Row]:
     flops, bandwidth = _matrix_product(device), _copy(device)
-    trained = Ours(settings, MODEL)
+    trained = Ours(settings, model)
     plain = trained.x.network()
     by_compute = flops / (6 * sum(metrics.multiply_adds(plain, IMAGE).values()))
     by_memory = bandwidth / least_bytes(plain)
-    ready = make({MODEL: lambda: trained.train}, clock)
+    ready = make({model: lambda: trained.train}, clock)
     rounds = interleave(ready, clock, settings.rounds)
     used = usable(rounds)
-    shares = [r.rates[MODEL] / min(by_compute, by_memory) for r in used]
+    shares = [r.rates[model] / min(by_compute, by_memory) for r in used]
     return [
         row(
-            f"{MODEL}: share of its {'compute' if by_compute < by_memory else 'memory'} bound",
+            f"{model}: share of its {'compute' if by_compute < by_memory else 'memory'} bound",
             "",
             shares,
             BAR,
             rounds=used,
         ),
-        rate(f"{MODEL}: training", "images/s", rounds, MODEL),
-        row(f"{MODEL}: compute bound", "images/s", [by_compute]),
-        row(f"{MODEL}: memory bound", "images/s", [by_memory]),
+        rate(f"{model}: training", "images/s", rounds, model),
+        row(f"{model}: compute bound", "images/s", [by_compute]),
+        row(f"{model}: memory bound", "images/s", [by_memory]),
         row("matrix product, bf16", "TFLOP/s", [flops / 1e12]),
         row("copy, bytes read and written", "GB/s", [bandwidth / 1e9]),
     ]
@@ -76,23 +80,23 @@ def least_bytes(model: nn.Module) -> float:
 def _matrix_product(device: torch.device) -> float:
     """FLOP per second."""
     one, other = (torch.randn(SIDE, SIDE, device=device, dtype=torch.bfloat16) for _ in range(2))
-    return 2 * SIDE**3 / _seconds(lambda: one @ other)
+    return 2 * SIDE**3 / _seconds(lambda: one @ other, device)
 
 
 def _copy(device: torch.device) -> float:
     """Bytes per second, read and written."""
     source = torch.zeros(COPIED, device=device, dtype=torch.uint8)
     target = torch.zeros_like(source)
-    return 2 * COPIED / _seconds(lambda: target.copy_(source))
+    return 2 * COPIED / _seconds(lambda: target.copy_(source), device)
 
 
-def _seconds(call: Callable[[], object], times: int = 10) -> float:
+def _seconds(call: Callable[[], object], device: torch.device, times: int = 10) -> float:
     """Mean of ``times`` calls, after three that warm up."""
     for _ in range(3):
         call()
-    torch.cuda.synchronize()
+    synchronize(device)
     start = time.perf_counter()
     for _ in range(times):
         call()
-    torch.cuda.synchronize()
+    synchronize(device)
     return (time.perf_counter() - start) / times

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import external, method_cost, ours, plain, report, rounds
+from benchmarks import external, method_cost, ours, plain, report, roofline, rounds
 from benchmarks.rounds import Clock, Round, Skipped
 from tests.conftest import ROOT
 
@@ -103,6 +103,16 @@ def test_what_needs_a_gpu_says_so(part: str, settings: ours.Settings) -> None:
         pytest.skip("there is one")
     with pytest.raises(Skipped, match="no GPU"):
         of_part(part, settings)
+
+
+def test_the_bounds_are_those_of_the_layers_shapes(settings: ours.Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = torch.nn.Conv2d(3, 4, 3, padding=1)
+    assert roofline.least_bytes(layer) == 6 * (3 + 4) * 32 * 32  # input and output, thrice, in two bytes
+    monkeypatch.setattr(roofline, "SIDE", 64)
+    monkeypatch.setattr(roofline, "COPIED", 1024)
+    share, rate, compute, memory, *_ = roofline._shares(settings, Clock(60), torch.device("cpu"), "resnet20")
+    assert share["median"] == pytest.approx(rate["median"] / min(compute["median"], memory["median"]))
+    assert share["bar"] == 0.6
 
 
 def test_the_external_command_is_believed_only_by_its_last_line(settings: ours.Settings) -> None:
