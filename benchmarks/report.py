@@ -17,6 +17,7 @@ from benchmarks.rounds import QUIET, Row
 from bimp_exp import files, provenance
 
 Rows = Mapping[str, Sequence[Row]]  # by part
+TICKS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 DIGITS = {"x": 2, "s": 2, "ms": 1, "TFLOP/s": 1, "": 2}  # 0 for all others
 
 
@@ -115,9 +116,13 @@ def plot(path: Path, rows: Rows) -> bool:
             axes.plot(row["bar"], place, marker="|", markersize=12, color="black")
     axes.axvline(1, color=GREY, linewidth=0.8)
     axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in TICKS if low <= tick <= high]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
     axes.set_yticks(range(len(ratios)), [row["what"] for row in ratios], fontsize=7)
     axes.set_ylim(len(ratios) - 0.5, -0.5)
-    axes.set_xlabel("ratio: median, lowest and highest round; |: the bar (green: met, red: missed)")
+    axes.set_xlabel("ratio: median, lowest, highest round; | bar: met (green), missed (red)", fontsize=8)
     tidy(axes)
     save(figure, path)
     return True
