@@ -111,6 +111,6 @@ class Plain:
 def as_new() -> None:
     """PyTorch's settings as a fresh process has them; a run changes some."""
     torch.set_num_threads(THREADS)
-    torch.use_deterministic_algorithms(False)
+    torch.set_deterministic_debug_mode("default")
     torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False

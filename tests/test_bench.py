@@ -33,7 +33,6 @@ FACTS = {
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ours.Settings]:
     """Everything as small as it goes."""
-    threads = torch.get_num_threads()
     folder = tmp_path_factory.mktemp("bench")
     counts = ours.made_up_cifar(folder, 200, 20)
     yield ours.Settings(
@@ -50,8 +49,6 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ours.Settings
         overrides=[*counts, "model.depth=8", "runtime.threads=1"],
         external=COMMAND,
     )
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
     ours.composer.cache_clear()
     ours.GlobalHydra.instance().clear()
 
