@@ -21,6 +21,9 @@ sweep: setup  ## a sweep of sweeps/ by name: make sweep NAME=schedules
 test: setup  ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
+bench: setup  ## speed on this machine, in ten minutes, into benchmarks/results/; with ARGS=PART only shown
+	$(BIN)/python -m benchmarks $(or $(ARGS),--write)
+
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,4 +46,4 @@ clean:  ## remove .venv and caches; results/ stays
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-7s %s\n", $$1, $$2}'
 
-.PHONY: setup run sweep test lint ui status sync clean help
+.PHONY: setup run sweep test bench lint ui status sync clean help

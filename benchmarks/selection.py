@@ -1,73 +1,69 @@
-"""How long the exact selection of the k smallest of n scores takes on one CPU thread, against what PyTorch has for it.
+"""selection: the exact choice of the k smallest of n scores, ties by index, against what PyTorch has for it.
 
-    OMP_NUM_THREADS=1 python benchmarks/selection.py
-
-Prints a Markdown table. The scores are |w| of random weights, of which ``--masked`` are pruned already and score -1; k is
-0.95 n. Ours gives the mask, ties by index included; of the others only the bare call is timed, which is less work. All four
-take turns, so that a machine that slows down slows them alike; a ratio is that of one turn, and its spread the lowest
-and the highest of all turns.
+The scores are |w| of random weights, of which half are pruned already and score -1; k is 0.95 n. Ours gives the mask; of the
+others only the bare call is timed, which is less work.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
-from statistics import median
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.ours import Settings
+from benchmarks.plain import as_new
+from benchmarks.rounds import Clock, Contender, Row, Sample, attempt, interleave, make, ratio, row, usable
+from bimp_exp.runtime import synchronize
 from bimp_exp.selector._smallest import smallest
 
-SIZES = {"ResNet-56": 848_944, "ResNet-50": 25_502_912, "WRN-28-10": 36_518_832}  # prunable weights
 FUNCTIONS: dict[str, Callable[[Tensor, int], Any]] = {
-    "smallest": smallest,
+    "ours": smallest,
     "kthvalue": lambda scores, k: scores.kthvalue(k),
     "topk": lambda scores, k: scores.topk(k, largest=False, sorted=False),
     "sort": lambda scores, k: scores.sort(),
 }
+MASKED = 0.5
+CHOSEN = 0.95
 
 
-def turn(scores: Tensor, k: int) -> dict[str, float]:
-    """Seconds of each function, called once, one after the other."""
-    seconds = {}
-    for name, function in FUNCTIONS.items():
-        start = time.perf_counter()
-        function(scores, k)
-        seconds[name] = time.perf_counter() - start
-    return seconds
+def measure(settings: Settings, clock: Clock) -> list[Row]:
+    """On the CPU, and on the GPU where there is one."""
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    todo = [(device, *size) for device in devices for size in settings.weights.items()]
+    rows: list[Row] = []
+    for i, (device, name, num) in enumerate(todo):
+        mine = clock.part(len(todo) - i)
+        rows += attempt(partial(_size, settings, mine, torch.device(device), name, num))
+    return rows
 
 
-def row(model: str, num: int, masked: float, repeats: int) -> str:
-    """One line of the table."""
+def _size(settings: Settings, clock: Clock, device: torch.device, name: str, num: int) -> list[Row]:
+    as_new()
     scores = torch.randn(num, generator=torch.Generator().manual_seed(0)).abs()
-    gone = torch.rand(num, generator=torch.Generator().manual_seed(1)) < masked
-    scores.masked_fill_(gone, -1.0)
-    k = round(0.95 * num)
-    turns = [turn(scores, k) for _ in range(repeats + 1)][1:]  # the first one only warms up
-    assert int(smallest(scores, k).sum()) == k
-    cells = [model, f"{num:,}", f"{1e3 * median(t['smallest'] for t in turns):.1f}"]
-    for name in list(FUNCTIONS)[1:]:
-        ratios = [t[name] / t["smallest"] for t in turns]
-        cells.append(f"{median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})")
-    return "| " + " | ".join(cells) + " |"
+    gone = torch.rand(num, generator=torch.Generator().manual_seed(1)) < MASKED
+    scores = scores.masked_fill_(gone, -1.0).to(device)
+    k = round(CHOSEN * num)
+    ready = make({what: partial(_timed, call, scores, k) for what, call in FUNCTIONS.items()}, clock)
+    rounds = interleave(ready, clock, settings.rounds)
+    where = f"{device.type}, {name} ({num:,} weights)"
+    used = usable(rounds)
+    return [
+        *(ratio(f"{where}: ours / {what}", rounds, "ours", what) for what in ready.contenders if what != "ours"),
+        row(f"{where}: ours", "ms", [1e3 / r.rates["ours"] for r in used], rounds=used),
+        *ready.notes,
+    ]
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--masked", type=float, default=0.5)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    names = [f"{name} / ours" for name in list(FUNCTIONS)[1:]]
-    print(f"| weights of | n | ours [ms] | {' | '.join(names)} |")
-    print("|---|--:|--:|" + "--:|" * len(names))
-    for model, num in SIZES.items():
-        print(row(model, num, options.masked, options.repeats), flush=True)
+def _timed(call: Callable[[Tensor, int], Any], scores: Tensor, k: int) -> Contender:
+    def sample() -> Sample:
+        synchronize(scores.device)
+        start = time.perf_counter()
+        call(scores, k)
+        synchronize(scores.device)
+        return 1, time.perf_counter() - start
 
-
-if __name__ == "__main__":
-    main()
+    return sample

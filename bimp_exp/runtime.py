@@ -43,7 +43,8 @@ class Runtime:
             raise ConfigError("runtime.device=cuda but no CUDA device is there: use auto or cpu")
         all_threads = _all_threads()
         torch.set_num_threads(self.threads or all_threads)
-        torch.use_deterministic_algorithms(self.deterministic)
+        # As use_deterministic_algorithms, which would import the compiler: that takes seconds.
+        torch.set_deterministic_debug_mode("error" if self.deterministic else "default")
         # Else every new tensor is first filled with NaN, an eighth of a step on CPU; nothing here reads before it writes.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = not self.deterministic
@@ -58,6 +59,9 @@ class Runtime:
         obstacle = _cannot_compile(device)
         if obstacle:
             raise ConfigError(f"runtime.compile={self.compile}: PyTorch cannot compile here ({obstacle}): use off")
+        import torch
+
+        torch.use_deterministic_algorithms(self.deterministic)  # for the compiler, too
 
     def resolved(self, device: torch.device) -> dict[str, Any]:
         """All that can change the last bits of a number, with nothing left on auto."""

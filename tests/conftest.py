@@ -39,5 +39,5 @@ def _torch_settings() -> Iterator[None]:
 
     threads = torch.get_num_threads()
     yield
-    torch.use_deterministic_algorithms(False)
+    torch.set_deterministic_debug_mode("default")
     torch.set_num_threads(threads)

@@ -7,11 +7,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.conftest import ROOT, composed
 from tests.dataset.pictures import NUM_TEST, NUM_TRAIN, write_tree
@@ -23,14 +21,6 @@ KEYS = [
     f"dataset.num_train_images={NUM_TRAIN}", f"dataset.num_test_images={NUM_TEST}", "model.depth=8", "optim.batch_size=4",
     "runtime.threads=1", "tracking=none", "store=own", "budget.epochs=5", "budget.dense_epochs=3", "budget.cycles=1",
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _torch_as_before() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
 
 
 def at_work_in(folder: Path) -> list[Path]:

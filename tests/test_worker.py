@@ -8,10 +8,8 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from bimp_exp import lease, worker
 from tests.test_resume import came_to, config, same
@@ -45,14 +43,6 @@ def sweep(folder: Path, *grid: dict[str, str], overrides: tuple[str, ...] = ()) 
 
 GRID = [{"schedule": schedule, "seed": seed} for schedule in ("clr", "llr", "allr") for seed in ("0", "1")]
 forking = multiprocessing.get_context("fork")
-
-
-@pytest.fixture(autouse=True)
-def _settings() -> Any:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
 
 
 def trained(folder: Path) -> dict[str, list[float]]:

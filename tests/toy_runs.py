@@ -121,10 +121,10 @@ def experiment(method: str, selector: str = "global", schedule: str = "allr", **
 
 def run(made: Experiment) -> dict[str, Any]:
     """The result of a run; what it set for this process is as before afterwards."""
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads, deterministic = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     try:
         made.check()
         return execution.run(made, parts("method", "imp"), Nowhere(), Display(Console(quiet=True), made.plan(), "toy"))
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)
