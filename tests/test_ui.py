@@ -77,7 +77,8 @@ def pages(sweep: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    page = browser.new_page(viewport={"width": 1600, "height": 1200})
+    """Wide, since tables leave out the columns that cannot be seen."""
+    page = browser.new_page(viewport={"width": 2600, "height": 1400})
     page.set_default_timeout(PATIENCE)
     yield page
     page.close()
