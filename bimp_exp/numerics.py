@@ -31,7 +31,8 @@ NEUTRAL = (
 def phase_keys(config: Mapping[str, Any], plan: Plan, method: type[Method], facts: Mapping[str, Any]) -> list[str]:
     """A key for every phase of ``plan``, each of which includes those before it.
 
-    ``config`` is resolved. ``facts`` are known only once a run starts: data, device, threads, versions, dense checkpoint.
+    ``config`` is resolved. ``facts`` are known only once a run starts: data, device, threads, versions, dense checkpoint, and
+    ``runtime``, what its options became there, in place of the configured ones.
     """
     first = {name: config[name] for name in ("dataset", "model", "optim", "lr", "method", "conventions", "seed")}
     first["dataset"] = {key: value for key, value in config["dataset"].items() if key not in ("root", "num_workers")}

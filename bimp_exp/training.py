@@ -94,9 +94,9 @@ def fit(
     """
     weights: list[Tensor] = [weight for weight, _ in masked]
     keep = tuple(mask.to(weight) for weight, mask in masked)
-    steps_per_epoch = -(-len(data.train) // batch_size)
     forward = runtime.forward(model, device)
     num_seen = Counter[int]()  # steps so far, by the number of images
+    steps_per_epoch = -(-len(data.train) // batch_size)
     while at.done < lr.num_steps:
         number, inside = divmod(at.done, steps_per_epoch)
         before = number * steps_per_epoch

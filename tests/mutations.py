@@ -204,7 +204,7 @@ MUTATIONS = [
     Mutation("cs-s-decays", "weight decay acts on the s of CS", "bimp_exp/method/cs.py",
              "return [] if self.double_weight_decay else [gate.s for gate in self.gates.values()]", "return []", METHODS),
     Mutation("cs-s-decays-in-runs", "a run forgets what weight decay is to leave alone", "bimp_exp/execution.py",
-             "x.optim.build(self.model.parameters(), x.method.undecayed())", "x.optim.build(self.model.parameters())", TOYS),
+             "x.optim.build(self.model.parameters(), x.method.undecayed(), ", "x.optim.build(self.model.parameters(), ", TOYS),
     Mutation("str-s-undecayed", "weight decay leaves the s of STR alone, so that nothing drives it", "bimp_exp/method/str.py",
              "    def detach(self)", """    def undecayed(self) -> list[nn.Parameter]:
         return [layer.s for layer in self.layers.values()]

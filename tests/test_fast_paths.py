@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import pytest
 import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
@@ -29,18 +30,19 @@ from tests.conftest import ROOT
 from tests.toy_runs import parts
 
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
-COMPILED = METHODS if os.environ.get("BIMP_COMPILE") == "all" else ["imp", "str"]  # compiling takes its time
+COMPILED = METHODS if os.environ.get("BIMP_COMPILE") == "all" else ["str"]  # compiling takes half a minute
 STEPS = 100
+HALF = Cut(fraction=0.5, num_pruned=(72 + 576 + 32) // 2)
 PLAIN: Runtime = instantiate(parts("runtime", "plain")["runtime"])
 
 
 def network() -> nn.Module:
-    """Two convolutions with batch-norm, 504 + 80 prunable weights; the same every time."""
+    """Two convolutions with batch-norm and a classifier, 72 + 576 + 32 prunable weights; the same every time."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Sequential(
             nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-            nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+            nn.Conv2d(8, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4),
         )  # fmt: skip
 
@@ -89,30 +91,47 @@ def outcome(name: str, runtime: Runtime) -> Outcome:
     return Outcome(losses=losses, weights={n: w.detach().clone() for n, w in weights.items()}, test_loss=score.loss)
 
 
-HALF = Cut(fraction=0.5, num_pruned=(72 + 576 + 32) // 2)
-
-
 @cache
 def plain(method: str) -> Outcome:
     return outcome(method, PLAIN)
 
 
-def gaps(method: str, **changes: Any) -> tuple[float, float, float]:
-    """The largest difference of a loss and of a weight to the plain way, and by how many zeros they differ."""
-    ours, theirs = outcome(method, dataclasses.replace(PLAIN, **changes)), plain(method)
+def gap(name: str, ours: Outcome) -> tuple[float, float]:
+    """The largest difference of a loss, and of a weight, to the plain way."""
+    theirs = plain(name)
     loss = max(float((ours.losses - theirs.losses).abs().max()), abs(ours.test_loss - theirs.test_loss))
-    weight = max(float((w - theirs.weights[name]).abs().max()) for name, w in ours.weights.items())
-    return loss, weight, abs(ours.num_zeros - theirs.num_zeros)
+    return loss, max(float((w - theirs.weights[n]).abs().max()) for n, w in ours.weights.items())
 
 
-if __name__ == "__main__":
-    for m in METHODS:
-        print(m, plain(m).losses[[0, 50, 99]], plain(m).num_zeros)
-        for c in (
-            dict(update="foreach"),
-            dict(update="fused"),
-            dict(channels_last=True),
-            dict(precision="bf16"),
-            dict(precision="bf16", channels_last=True, update="fused"),
-        ):
-            print("   ", c, "%.2g %.2g %d" % gaps(m, **c))
+@pytest.mark.parametrize("method", METHODS)
+def test_a_list_of_parameters_is_updated_like_each_in_turn_to_the_bit(method: str) -> None:
+    ours, theirs = outcome(method, dataclasses.replace(PLAIN, update="foreach")), plain(method)
+    assert torch.equal(ours.losses, theirs.losses)
+    assert all(torch.equal(w, theirs.weights[n]) for n, w in ours.weights.items())
+
+
+@pytest.mark.parametrize("how", [{"update": "fused"}, {"channels_last": True}], ids=str)
+@pytest.mark.parametrize("method", METHODS)
+def test_fp32_rounded_otherwise_is_the_same_training(method: str, how: dict[str, Any]) -> None:
+    """Of losses that fall from 1.3 to 0.1 the largest gap seen is 5e-5; of weights, 4e-5."""
+    ours = outcome(method, dataclasses.replace(PLAIN, **how))
+    assert max(gap(method, ours)) < 1e-3
+    assert ours.num_zeros == plain(method).num_zeros
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bf16_learns_as_much_and_prunes_as_much(method: str) -> None:
+    """Masks may choose other weights, and CS is chaotic at its last betas, so losses are compared where training ends."""
+    ours = outcome(method, dataclasses.replace(PLAIN, precision="bf16", channels_last=True, update="fused"))
+    theirs = plain(method)
+    assert float(ours.losses[0]) == pytest.approx(float(theirs.losses[0]), rel=0.02)
+    assert float(ours.losses[-20:].mean()) == pytest.approx(float(theirs.losses[-20:].mean()), abs=0.1)
+    goal = instantiate(parts("method", method)["method"]).has_target
+    assert abs(ours.num_zeros - theirs.num_zeros) <= (0 if goal else 14)  # 2 % of the weights
+
+
+@pytest.mark.parametrize("method", COMPILED)
+def test_compiled_it_is_the_same_training_and_the_names_stay(method: str) -> None:
+    ours = outcome(method, dataclasses.replace(PLAIN, compile="on"))
+    assert max(gap(method, ours)) < 1e-3
+    assert ours.num_zeros == plain(method).num_zeros

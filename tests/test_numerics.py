@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hydra.utils import get_class
 
@@ -11,10 +13,10 @@ from tests.conftest import composed
 from tests.toy_runs import FEW
 
 
-def keys(*overrides: str, data: str = "digest") -> list[str]:
+def keys(*overrides: str, data: str = "digest", **facts: Any) -> list[str]:
     """Those of dense training and of two cycles."""
     cfg = composed(*FEW, "budget.cycles=2", *overrides)
-    return phase_keys(cfg, plan.from_config(cfg), get_class(cfg["method"]["_target_"]), {"data": data})
+    return phase_keys(cfg, plan.from_config(cfg), get_class(cfg["method"]["_target_"]), {"data": data, **facts})
 
 
 @pytest.mark.parametrize(
@@ -27,7 +29,7 @@ def keys(*overrides: str, data: str = "digest") -> list[str]:
         ("lr=cosine", 0),
         ("budget.dense_epochs=3", 0),
         ("conventions.augment_validation=true", 0),
-        ("runtime.precision=bf16", 0),
+        ("runtime.precision=bf16", 0),  # of a recipe; of a phase, what is done decides (test_runtime.py)
         ("method=wr", 0),
         ("schedule=llr", 1),
         ("schedule.warmup=0", 1),

@@ -30,7 +30,7 @@ WHILE = ["budget=dense", "lr=linear", "budget.epochs=4", "budget.finetune_epochs
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
 KILLS = int(os.environ.get("BIMP_KILLS", "2"))  # per method; the whole test of issue size is BIMP_KILLS=20
 MOST_KILLS = 7  # of one run, so that its later phases are struck as well
-TIMES = {"seconds", "seconds_training", "seconds_evaluating", "images_per_second"}
+TIMES = {"seconds", "seconds_training", "seconds_warming_up", "seconds_evaluating", "images_per_second"}
 
 
 def config(method: str, *overrides: str) -> dict[str, Any]:
@@ -171,6 +171,17 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
         do(folder, values)
         assert f"not used: {path}" in caplog.text
         same(folder, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("how", ["runtime=plain", "runtime.precision=bf16"])
+def test_it_goes_on_to_the_same_bits_however_it_computes(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = config("gmp", OFTEN, how)
+    do(tmp_path / "whole", values)
+    cut(tmp_path / "cut", values, monkeypatch, after=7)  # inside the second epoch
+    do(tmp_path / "cut", values)
+    same(tmp_path / "cut", tmp_path / "whole")
 
 
 def test_a_checkpoint_of_another_configuration_is_refused_by_name(

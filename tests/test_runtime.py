@@ -1,0 +1,135 @@
+"""What ``auto`` becomes, what a machine cannot do, and the time that compiling takes; no test here compiles anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bimp_exp import runtime
+from bimp_exp.errors import ConfigError
+from bimp_exp.runtime import Runtime
+from tests.test_numerics import keys
+from tests.toys import CPU, RUNTIME, data, linear, train
+
+AUTO = dataclasses.replace(RUNTIME, precision="auto", compile="auto", update="auto")
+
+
+@pytest.fixture(autouse=True)
+def _process() -> Iterator[None]:
+    """What ``start`` sets for a process is as before afterwards."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+    runtime._cannot_compile.cache_clear()
+    runtime.bf16_unit.cache_clear()
+
+
+def on(unit: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the processor one that has AMX, or AVX512-BF16, or neither."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: unit == "amx")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: unit is not None)
+    runtime.bf16_unit.cache_clear()
+
+
+@pytest.mark.parametrize(("unit", "precision"), [("amx", "bf16"), ("avx512_bf16", "bf16"), (None, "fp32")])
+def test_auto_computes_in_bf16_where_the_processor_multiplies_in_it(
+    unit: str | None, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on(unit, monkeypatch)
+    chosen = AUTO.resolved(CPU)
+    assert (chosen["precision"], chosen["compile"], chosen["update"]) == (precision, "off", "fused")
+    with AUTO.autocast(CPU):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+    assert (f" {unit}" in AUTO.facts(CPU)["device"]) is (unit is not None)
+
+
+def test_what_is_asked_for_is_what_is_done_on_any_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    for unit in ("amx", None):
+        on(unit, monkeypatch)
+        assert RUNTIME.resolved(CPU)["precision"] == "fp32"
+        assert dataclasses.replace(AUTO, precision="bf16").resolved(CPU)["precision"] == "bf16"
+
+
+def test_a_phase_is_named_by_what_auto_became(monkeypatch: pytest.MonkeyPatch) -> None:
+    def named(how: Runtime, *overrides: str) -> list[str]:
+        return keys(*overrides, **how.facts(CPU))
+
+    on("amx", monkeypatch)
+    bf16 = named(AUTO)
+    assert bf16 == named(dataclasses.replace(AUTO, precision="bf16"), "runtime.precision=bf16")
+    on(None, monkeypatch)
+    fp32 = named(AUTO)
+    assert fp32 == named(dataclasses.replace(AUTO, precision="fp32"), "runtime.precision=fp32")
+    assert not {*bf16} & {*fp32}
+    assert not {*fp32} & {*named(dataclasses.replace(AUTO, update="loop"))}
+
+
+def test_new_tensors_are_not_filled_first() -> None:
+    """Deterministic algorithms would ask for it, and nothing here reads memory that it has not written."""
+    torch.utils.deterministic.fill_uninitialized_memory = True  # PyTorch's default
+    RUNTIME.start()
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory
+
+
+def test_cuda_graphs_without_cuda_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^runtime.compile=graphs records CUDA graphs but no CUDA device is used: "):
+        dataclasses.replace(RUNTIME, compile="graphs").start()
+
+
+def test_a_machine_without_a_compiler_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any, **options: Any) -> Callable[[Tensor], Tensor]:
+        raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\n\nSet TORCHDYNAMO_VERBOSE=1")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(ConfigError) as raised:
+        dataclasses.replace(RUNTIME, compile="on").start()
+    line = (
+        "runtime.compile=on: PyTorch cannot compile here (InvalidCxxCompiler: No working C++ compiler found): use off"
+    )
+    assert str(raised.value) == line
+
+
+def test_the_first_step_with_each_size_of_batch_is_no_training_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 images in batches of 8, 8 and 4: the first and the third step warm up, which takes long here."""
+    seen: set[int] = set()
+
+    def slow(images: Tensor) -> None:
+        if len(images) not in seen:
+            time.sleep(0.2)
+        seen.add(len(images))
+
+    first, second = train(linear(), data(20), steps=6, runtime=uncompiled(slow))
+    assert (first.num_images, first.step_sizes, second.step_sizes) == (20, [8], [8, 8, 4])
+    assert first.timed == (8, first.seconds)
+    assert first.seconds_warming_up >= 0.4  # both sleeps are in it, whatever the machine does
+    assert second.seconds_warming_up == 0
+
+
+def test_an_epoch_that_only_warms_up_still_has_a_rate() -> None:
+    (epoch,) = train(linear(), data(8), steps=1, runtime=uncompiled(lambda images: None))
+    assert epoch.timed == (8, epoch.seconds_warming_up)
+    assert epoch.seconds_warming_up > 0
+
+
+def uncompiled(before: Callable[[Tensor], None]) -> Runtime:
+    """``compile=on``, but that a network is called as it is, after ``before``."""
+
+    class Uncompiled(Runtime):
+        def forward(self, model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+            def call(images: Tensor) -> Tensor:
+                before(images)
+                outputs: Tensor = model(images)
+                return outputs
+
+            return call
+
+    return Uncompiled(**{**dataclasses.asdict(RUNTIME), "compile": "on"})
