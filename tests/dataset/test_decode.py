@@ -14,6 +14,8 @@ from torchvision.transforms.functional import hflip, resized_crop
 from bimp_exp.dataset.decode import DecodeError, Recipe, Request, random_box
 from tests.dataset.pictures import SIZES, jpeg, picture
 
+pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")  # torchvision's of itself
+
 RECIPE = Recipe(shape=(3, 32, 24), resize=40, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), flip=True, decoder="pil")
 BILINEAR = InterpolationMode.BILINEAR
 
