@@ -67,6 +67,12 @@ def test_a_random_box_lies_inside_and_has_the_area_and_ratio_asked_for() -> None
     assert mean(b.left / (1000 - b.width) for b in boxes) == pytest.approx(0.5, abs=0.03)
 
 
+def test_a_random_box_may_touch_every_edge() -> None:
+    draw = random.Random(0)
+    boxes = {random_box(4, 5, (0.2, 0.2), (1, 1), draw) for _ in range(300)}  # 2 x 2 pixels
+    assert boxes == {(top, left, 2, 2) for top in (0, 1, 2) for left in (0, 1, 2, 3)}
+
+
 @pytest.mark.parametrize("size", [(10, 100), (100, 10), (50, 50)])
 def test_where_no_box_fits_it_is_torchvisions_central_one(size: tuple[int, int]) -> None:
     scale, ratio = (2.0, 2.0), (3 / 4, 4 / 3)
