@@ -29,6 +29,7 @@ from rich.console import Console
 from bimp_exp import crew, snapshot, worker
 from bimp_exp.errors import ConfigError, UserError
 from bimp_exp.report import disk
+from bimp_exp.squeue import queue
 
 MOST = 16  # workers, unless hydra.launcher.jobs says otherwise
 PYTHON = """sh -c 'trap "" USR2; exec "$0" "$@"'"""  # until a worker listens, the signal would end it for good
@@ -122,10 +123,10 @@ def submit(sweep: Path, settings: Mapping[str, Any], *, most: int | None, packed
         raise ConfigError(
             "hydra/launcher=slurm: no sbatch here; submit where there is one, or take hydra/launcher=local"
         )
-    runs, there = worker.left(sweep), workers(sweep)
+    runs, there = worker.left(sweep), [each for each in queue(sweep) if not each.roots]
     code = snapshot.take(sweep)
     num_cells = len(json.loads((sweep / "cells.json").read_text()))
-    knowing = 0 if again else sum(count for name, count in there.items() if int(name.partition(".")[2]) == num_cells)
+    knowing = 0 if again else sum(int(each.code.partition(".")[2]) == num_cells for each in there)
     wanted = max(0, min(most or MOST, ceil(len(runs) / packed)) - knowing)
     settings = {**settings, "name": settings["name"] or sweep.name}
     folder = sweep.absolute() / settings["submitit_folder"] / f"{code.name}.{num_cells}"
@@ -144,18 +145,8 @@ def submit(sweep: Path, settings: Mapping[str, Any], *, most: int | None, packed
             subprocess.run(["scancel", *ids], check=False)
         raise
     return Submitted(
-        workers=wanted, roots=num_roots, there=sum(there.values()), packed=packed, ids=ids, runs=len(runs), code=code
+        workers=wanted, roots=num_roots, there=len(there), packed=packed, ids=ids, runs=len(runs), code=code
     )  # fmt: skip
-
-
-def workers(sweep: Path, states: str = "PD,CF,R,S") -> dict[str, int]:
-    """How many workers of ``sweep`` are queued or running, by HASH.NUMBER: their code, and the runs that they know of."""
-    asked = subprocess.run(["squeue", "-h", "-r", "-t", states, "-o", "%o"], capture_output=True, text=True)
-    if asked.returncode:
-        raise UserError(f"squeue: {asked.stderr.strip() or 'failed'}")
-    pattern = re.compile(rf"{re.escape(str(sweep.absolute()))}/.*?([0-9a-f]{{{snapshot.LENGTH}}}\.\d+)/[^/]*$")
-    found = [match[1] for line in asked.stdout.splitlines() if (match := pattern.match(line))]
-    return {name: found.count(name) for name in found}
 
 
 def say(submitted: Submitted, sweep: Path) -> None:
@@ -186,7 +177,7 @@ def wait(sweep: Path, poll: float) -> None:
     """Until the sweep has no worker any more; it looks every ``poll`` seconds, and goes on where SLURM does not answer."""
     while True:
         with contextlib.suppress(UserError):
-            if not workers(sweep, "PD,CF,R,S,CG"):  # CG: on its way out, or into the queue again
+            if not queue(sweep, "PD,CF,R,S,CG"):  # CG: on its way out, or into the queue again
                 return
         time.sleep(poll)
 

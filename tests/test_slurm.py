@@ -62,6 +62,11 @@ def states(cluster: Cluster) -> list[str]:
     return sorted(cluster.jobs().values())
 
 
+def look(cluster: Cluster, sweep: Path) -> str:
+    command = [sys.executable, "-m", "bimp_exp.status", str(sweep)]
+    return subprocess.run(command, env=cluster.environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 def idle(cluster: Cluster) -> bool:
     return not cluster.run("squeue", "-h").strip()
 
@@ -75,6 +80,7 @@ def test_a_sweep_on_slurm_equals_the_local_one_and_its_failed_jobs_say_so(cluste
     assert "6 runs to do: 3 workers submitted, 0 there already; before them 2 train" in done.stdout
     assert not list(sweep.glob("*/result.json"))  # it did not wait
     assert len(cluster.jobs()) == 2 + 3  # in arrays of at most 2
+    assert "5 pending (JobHeldUser)" in look(cluster, sweep)
     there = launch(cluster, tmp_path / "slurm", *grid, SLURM, *workers)
     assert "6 runs to do: 0 workers submitted, 3 there already" in there.stdout
     for job in {*cluster.run("squeue", "-h", "-o", "%F").split()}:
@@ -97,7 +103,9 @@ def test_a_sweep_on_slurm_equals_the_local_one_and_its_failed_jobs_say_so(cluste
     assert len(cluster.jobs()) == number
     more = launch(cluster, tmp_path / "slurm", grid[0], "lr.initial=0.1,0.2", SLURM, "hydra.launcher.partition=dry")
     assert "3 runs to do: 3 workers submitted, 0 there already" in more.stdout
+    assert sum(map(int, re.findall(r"(\d+) pending \(", look(cluster, sweep)))) == 1 + 3  # one trains what they share
     cluster.run("scancel", "--user=root")
+    assert "workers: none is queued or running" in look(cluster, sweep)
 
 
 def test_jobs_run_the_code_that_was_submitted(cluster: Cluster, tmp_path: Path) -> None:
