@@ -246,6 +246,24 @@ def test_chaos(cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert len(ended) - len(keys) <= len(chaos.happened) + 1
 
 
+@pytest.mark.skipif(not FULL, reason="BIMP_SLURM=full waits for a time limit, of which a minute is the shortest")
+def test_a_run_longer_than_the_time_limit_continues(cluster: Cluster, tmp_path: Path) -> None:
+    grid, before = ("seed=3", "budget.epochs=900", "store.every=1"), {*cluster.jobs()}
+    settings = (SLURM, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30")
+    assert launch(cluster, tmp_path / "slurm", *grid, *settings).returncode == 0
+    (job,) = {*cluster.jobs()} - before
+    alone = subprocess.Popen(
+        command(tmp_path / "local", *grid), stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    wait_for(lambda: idle(cluster), 500)
+    assert alone.wait() == 0
+    assert int(re.findall(r"Restarts=(\d+) ", cluster.run("scontrol", "show", "job", job))[0]) >= 1
+    assert cluster.jobs()[job] == "COMPLETED"
+    (run,) = (path.parent for path in (tmp_path / "slurm" / "sweep").glob("*/result.json"))
+    assert json.loads((run / "run.json").read_text())["starts"] >= 2
+    same(run, tmp_path / "local" / "sweep" / run.name)
+
+
 @pytest.mark.skipif(not FULL, reason="BIMP_SLURM=full installs a database for it")
 def test_sacct_says_failed(tmp_path: Path) -> None:
     reason = install(accounting=True)
