@@ -31,6 +31,7 @@ from bimp_exp.errors import ConfigError, UserError
 from bimp_exp.report import disk
 from bimp_exp.squeue import queue
 
+ATTEMPTS = 5
 MOST = 16  # workers, unless hydra.launcher.jobs says otherwise
 PYTHON = """sh -c 'trap "" USR2; exec "$0" "$@"'"""  # until a worker listens, the signal would end it for good
 
@@ -71,7 +72,14 @@ class Worker:
         """Into the queue again first, since SLURM ends the job only seconds after that; then out of whatever runs."""
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         if int(os.environ.get("SLURM_RESTART_COUNT", 0)) < self.most_restarts:
-            subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)
+            array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+            job = (
+                f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]
+            )  # one task's job id is that of its whole array
+            for _ in range(ATTEMPTS):  # a controller under load may not answer
+                if subprocess.run(["scontrol", "requeue", job], check=False).returncode == 0:
+                    break
+                time.sleep(1)
         sys.exit("SLURM asks this job to make room")
 
 

@@ -46,6 +46,6 @@ def lines(sweep: Path) -> list[str]:
     try:
         found = Counter((w.state.lower(), w.reason if w.state == "PENDING" else "") for w in queue(sweep))
     except UserError as error:
-        return [f"workers: {error}"]
+        return [f"workers: {' '.join(str(error).split())}"]
     each = [f"{count} {state}{f' ({reason})' if reason else ''}" for (state, reason), count in sorted(found.items())]
     return [f"workers: {', '.join(each) or 'none is queued or running; the same command submits more'}"]

@@ -136,23 +136,27 @@ def test_what_slurm_refuses_is_one_line(cluster: Cluster, tmp_path: Path) -> Non
 def test_two_runs_at_a_time_equal_the_local_ones_and_a_failure_outlasts_a_requeue(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    grid = ("lr.initial=1e30,0.1,0.05", "budget.epochs=8")
-    before = {*cluster.jobs()}
-    settings = (SLURM, "hydra.launcher.jobs=1", "hydra.launcher.packed=2", "hydra.launcher.gpus_per_node=1")
+    grid, before = ("lr.initial=1e30,0.1,0.05,0.02", "budget.epochs=8"), {*cluster.jobs()}
+    settings = (SLURM, "hydra.launcher.jobs=2", "hydra.launcher.packed=2", "hydra.launcher.gpus_per_node=1")
     done = launch(cluster, tmp_path / "slurm", *grid, *settings)
-    assert "3 runs to do: 1 workers submitted, 0 there already (each does 2 at a time)" in done.stdout, done.stderr
+    assert "4 runs to do: 2 workers submitted, 0 there already (each does 2 at a time)" in done.stdout, done.stderr
     sweep = tmp_path / "slurm" / "sweep"
-    wait_for(lambda: any(sweep.glob("*/failed.json")))
-    (job,) = {*cluster.jobs()} - before
-    cluster.run("scancel", "--signal=USR2", job)
+    wait_for(lambda: any(sweep.glob("*/failed.json")), 120)
+    (failure,) = (json.loads(path.read_text()) for path in sweep.glob("*/failed.json"))
+    names = dict(line.split() for line in cluster.run("squeue", "-h", "-r", "-t", "all", "-o", "%A %i").splitlines())
+    signalled = names[failure["job"]]
+    (other,) = {*cluster.jobs()} - before - {signalled}
+    cluster.run("scancel", "--signal=USR2", signalled)
     launch(cluster, tmp_path / "local", *grid)
     wait_for(lambda: idle(cluster), 120)
-    assert "Restarts=1 " in cluster.run("scontrol", "show", "job", job)
-    assert cluster.jobs()[job] == "FAILED"  # though it failed in the start before
+    restarts = [cluster.run("scontrol", "show", "job", job).partition("Restarts=")[2][0] for job in (signalled, other)]
+    assert restarts == ["1", "0"]  # of one array, but one's leave is not the other's
+    assert cluster.jobs()[signalled] == "FAILED"  # though it failed in the start before
+    assert cluster.jobs()[other] == "COMPLETED"
     assert len(list(sweep.glob("*/failed.json"))) == 1
     for name in (path.parent.name for path in (tmp_path / "local" / "sweep").glob("*/result.json")):
         same(sweep / name, tmp_path / "local" / "sweep" / name)
-    assert len(list(sweep.glob("*/result.json"))) == 2
+    assert len(list(sweep.glob("*/result.json"))) == 3
     logs = "".join(path.read_text() for path in sweep.glob("slurm/**/*_log.out"))
     assert "2 processes, OMP_NUM_THREADS=1" in logs
     assert logs.count("told to leave") >= 1
@@ -213,7 +217,7 @@ def test_chaos(cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "alone").mkdir()
     alone = subprocess.Popen(command(tmp_path / "alone", *grid), **quiet)  # type: ignore[call-overload]
     submitter = subprocess.Popen(submission, **quiet)  # type: ignore[call-overload]
-    wait_for(lambda: bool(cluster.run("squeue", "-h", "-p", "low", "-t", "R").strip()))
+    wait_for(lambda: bool(cluster.run("squeue", "-h", "-p", "low", "-t", "R").strip()), 300)
     submitter.send_signal(signal.SIGKILL)
     submitter.wait()
     chaos = Chaos(cluster, seed=4)
