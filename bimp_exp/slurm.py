@@ -10,7 +10,6 @@ import contextlib
 import io
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -28,8 +27,7 @@ from rich.console import Console
 
 from bimp_exp import crew, snapshot, worker
 from bimp_exp.errors import ConfigError, UserError
-from bimp_exp.report import disk
-from bimp_exp.squeue import queue
+from bimp_exp.squeue import largest_array, queue
 
 ATTEMPTS = 5
 MOST = 16  # workers, unless hydra.launcher.jobs says otherwise
@@ -64,7 +62,7 @@ class Worker:
         if not self.roots:
             conclude(self.sweep)
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # all is done; Python takes seconds to end, without our handler
-        failed = _failed_in(self.sweep, os.environ["SLURM_JOB_ID"])
+        failed = worker.failed_in(self.sweep, os.environ["SLURM_JOB_ID"])
         if failed or lost:
             sys.exit(f"failed in this job: {', '.join(failed) or f'{lost} processes'}")
 
@@ -81,12 +79,6 @@ class Worker:
                     break
                 time.sleep(1)
         sys.exit("SLURM asks this job to make room")
-
-
-def _failed_in(sweep: Path, job: str) -> list[str]:
-    """The runs that failed in ``job``, told from disk since it may have been started several times."""
-    found = [(path.parent, disk.read_json(path) or {}) for path in sweep.glob("*/failed.json")]
-    return [run.name for run, failure in found if failure.get("job") == job and not worker.pending(run)]
 
 
 def conclude(sweep: Path) -> None:
@@ -224,7 +216,7 @@ def _arrays(
         given["slurm_srun_args"] = [f"--cpus-per-task={settings['cpus_per_task']}"]
     if after:
         given["slurm_dependency"] = f"afterany:{':'.join(after)}"
-    largest = _largest_array()
+    largest = largest_array()
     python = f"{PYTHON} {shlex.quote(sys.executable)} -P"  # -P: not what lies in the current directory
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # sbatch's, which comes with the error
@@ -234,12 +226,6 @@ def _arrays(
             return [executor.submit_array([worker] * size)[0].job_id.partition("_")[0] for size in sizes]
     except (FailedJobError, FailedSubmissionError) as error:
         raise UserError(f"SLURM does not take the sweep: {' '.join(str(error).split())[-300:]}") from None
-
-
-def _largest_array() -> int:
-    shown = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True).stdout
-    found = re.search(r"MaxArraySize\s*=\s*(\d+)", shown)
-    return int(found[1]) if found else 1001
 
 
 def _num_roots(configs: Sequence[Mapping[str, Any]], *, fewer_than: int) -> int:

@@ -1,4 +1,4 @@
-"""Which workers of a sweep SLURM has, as squeue shows them; accounting is not needed.
+"""What SLURM says: which workers of a sweep it has, and how large an array may be; accounting is not needed.
 
 The path of a worker's job script names its sweep, the code it runs and how many runs the sweep had when it was submitted.
 """
@@ -49,3 +49,10 @@ def lines(sweep: Path) -> list[str]:
         return [f"workers: {' '.join(str(error).split())}"]
     each = [f"{count} {state}{f' ({reason})' if reason else ''}" for (state, reason), count in sorted(found.items())]
     return [f"workers: {', '.join(each) or 'none is queued or running; the same command submits more'}"]
+
+
+def largest_array() -> int:
+    """More jobs than this SLURM does not take as one array."""
+    shown = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True).stdout
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", shown)
+    return int(found[1]) if found else 1001
