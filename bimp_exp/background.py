@@ -1,8 +1,8 @@
 """``python -m bimp_exp.background URI EXPERIMENT``: mirror the folders named on standard input, a JSON object a line.
 
-{"run": FOLDER}, {"sweep": FOLDER, "over": BOOL}, and {"end": true}: do the rest, then exit. When the pipe is closed, the
-process that was served is dead, and this one exits at once. A folder that is named again while it waits is done once. Where a
-store is out of reach, a run waits until something else was mirrored.
+{"run": FOLDER, "lines": NUMBER} (how many of metrics.jsonl), {"sweep": FOLDER, "over": BOOL}, and {"end": true}: do the rest,
+then exit. When the pipe is closed, the process that was served is dead, and this one exits at once. A folder that is named again
+while it waits is done once. Where a store is out of reach, a run waits until something else was mirrored.
 
 The summary of a sweep is written anew and mirrored as its runs go on (``bimp_exp.report.refresh`` says how often).
 """
@@ -30,10 +30,10 @@ class Backlog:
 
     def __init__(self, mirror: Mirror) -> None:
         self.mirror = mirror
-        self._runs: dict[Path, None] = {}
+        self._runs: dict[Path, int] = {}
         self._sweeps: dict[Path, bool] = {}
         self._ended = False
-        self._late: set[Path] = set()  # runs that could not be mirrored
+        self._late: dict[Path, int] = {}  # runs that could not be mirrored
         self._stale: set[Path] = set()  # sweeps whose summary is older than their runs
         self._changed = threading.Condition()
 
@@ -41,7 +41,7 @@ class Backlog:
         """Take in a message."""
         with self._changed:
             if "run" in message:
-                self._runs[Path(message["run"])] = None
+                self._runs[Path(message["run"])] = message["lines"]
             elif "sweep" in message:
                 sweep = Path(message["sweep"])
                 self._sweeps[sweep] = message["over"] or self._sweeps.get(sweep, False)
@@ -56,12 +56,11 @@ class Backlog:
                 self._changed.wait_for(lambda: self._runs or self._sweeps or self._ended, POLL if self._stale else None)
                 run = next(iter(self._runs), None)
                 sweep = None if run else next(iter(self._sweeps), None)
-                if run:
-                    del self._runs[run]
+                lines = self._runs.pop(run) if run else 0
                 over = self._sweeps.pop(sweep) if sweep else False
                 ended = self._ended
             if run:
-                self._mirror_run(run)
+                self._mirror_run(run, lines)
             elif sweep:
                 self.mirror.sync_sweep(sweep, over=over)
                 self._stale.discard(sweep)
@@ -72,14 +71,15 @@ class Backlog:
             for stale in list(self._stale):
                 self.mirror.safely(stale, self._refresh)
 
-    def _mirror_run(self, run: Path) -> None:
-        self.mirror.sync(run)
+    def _mirror_run(self, run: Path, lines: int) -> None:
+        self.mirror.sync(run, lines=lines)
+        self._late.pop(run, None)
         if run in self.mirror.behind:
-            self._late.add(run)
+            self._late[run] = lines
             return
         with self._changed:
-            self._runs |= dict.fromkeys(self._late - {run})
-        self._late.clear()
+            self._runs = self._late | self._runs  # what is told later is right
+        self._late = {}
         if (run.parent / "sweep.json").exists():
             self._stale.add(run.parent)
 

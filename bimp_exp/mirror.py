@@ -9,10 +9,10 @@ something else than the disk is replaced by a new one.
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -46,9 +46,12 @@ class Mirror:
         self.behind: set[Path] = set()  # folders whose last mirroring failed
         self._warned: set[Path] = set()
 
-    def sync(self, run_dir: Path) -> None:
-        """Make the MLflow run of ``run_dir`` hold what is on disk, as a child of its sweep's run."""
-        self.safely(run_dir.resolve(), self._mirror_run)
+    def sync(self, run_dir: Path, *, lines: int | None = None) -> None:
+        """Make the MLflow run of ``run_dir`` hold what is on disk, as a child of its sweep's run.
+
+        Of a run without a result only the first ``lines`` points, if not all.
+        """
+        self.safely(run_dir.resolve(), lambda folder: self._mirror_run(folder, lines))
 
     def sync_sweep(self, sweep_dir: Path, *, over: bool) -> None:
         """The same for a sweep: its status, its summary.* and, once all are known, the swept values."""
@@ -71,14 +74,13 @@ class Mirror:
             self._connection = connect(self.uri, self.database, self.experiment)
         return self._connection
 
-    def _mirror_run(self, folder: Path) -> None:
+    def _mirror_run(self, folder: Path, most: int | None) -> None:
         if not (folder / "run.json").exists():
             raise DataError(f"{folder / 'run.json'}: absent")
         of_sweep = (folder.parent / "sweep.json").exists()
         with open_book(folder) as book:
             run, lines = read_run(folder), read_lines(folder)  # under the lock: what is older never comes later
-            if run.result is not None:
-                lines.append(json.dumps(flat.final_metrics(run)))
+            lines = lines[:most] if run.result is None else [*lines, json.dumps(flat.final_metrics(run))]
             tags = flat.flatten(run.facts["provenance"], "bimp.")
             tags["mlflow.source.git.commit"] = tags.get("bimp.git.commit", "")
             tags["bimp.error"] = (run.failure or "")[:MAX_TAG] if run.status == "failed" else ""
@@ -151,7 +153,7 @@ class Mirror:
         tags = {
             "bimp.run_dir": folder.as_uri(),
             "mlflow.source.name": "run.py",
-            "mlflow.user": os.environ.get("USER", ""),
+            "mlflow.user": _user(),
         }
         return client.create_run(experiment_id, start_time=start, tags=tags, run_name=folder.name)
 
@@ -219,6 +221,14 @@ def _contradicts(mirror: Any, params: dict[str, str], lines: list[str]) -> bool:
         return True
     announced = mirror.data.tags.get("bimp.announced")
     return announced is not None and _announce(lines[: int(announced.split()[0])]) != announced
+
+
+def _user() -> str:
+    """As MLflow's pages name who made a run; "" where the system has no name for it, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def _note(table: Path) -> str:

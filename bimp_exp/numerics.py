@@ -116,6 +116,7 @@ def _imports(module: str) -> Iterable[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@cache  # it takes docstrings out of the tree that is kept: a second time it would take what stands after them
 def _bare(module: str) -> str:
     """The code as text, without comments, layout and docstrings."""
     tree = _tree(module)

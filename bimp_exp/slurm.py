@@ -10,7 +10,6 @@ import contextlib
 import io
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -28,8 +27,9 @@ from rich.console import Console
 
 from bimp_exp import crew, snapshot, worker
 from bimp_exp.errors import ConfigError, UserError
-from bimp_exp.report import disk
+from bimp_exp.squeue import largest_array, queue
 
+ATTEMPTS = 5
 MOST = 16  # workers, unless hydra.launcher.jobs says otherwise
 PYTHON = """sh -c 'trap "" USR2; exec "$0" "$@"'"""  # until a worker listens, the signal would end it for good
 
@@ -62,7 +62,7 @@ class Worker:
         if not self.roots:
             conclude(self.sweep)
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # all is done; Python takes seconds to end, without our handler
-        failed = _failed_in(self.sweep, os.environ["SLURM_JOB_ID"])
+        failed = worker.failed_in(self.sweep, os.environ["SLURM_JOB_ID"])
         if failed or lost:
             sys.exit(f"failed in this job: {', '.join(failed) or f'{lost} processes'}")
 
@@ -70,14 +70,15 @@ class Worker:
         """Into the queue again first, since SLURM ends the job only seconds after that; then out of whatever runs."""
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         if int(os.environ.get("SLURM_RESTART_COUNT", 0)) < self.most_restarts:
-            subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)
+            array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+            job = (
+                f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]
+            )  # one task's job id is that of its whole array
+            for _ in range(ATTEMPTS):  # a controller under load may not answer
+                if subprocess.run(["scontrol", "requeue", job], check=False).returncode == 0:
+                    break
+                time.sleep(1)
         sys.exit("SLURM asks this job to make room")
-
-
-def _failed_in(sweep: Path, job: str) -> list[str]:
-    """The runs that failed in ``job``, told from disk since it may have been started several times."""
-    found = [(path.parent, disk.read_json(path) or {}) for path in sweep.glob("*/failed.json")]
-    return [run.name for run, failure in found if failure.get("job") == job and not worker.pending(run)]
 
 
 def conclude(sweep: Path) -> None:
@@ -122,10 +123,10 @@ def submit(sweep: Path, settings: Mapping[str, Any], *, most: int | None, packed
         raise ConfigError(
             "hydra/launcher=slurm: no sbatch here; submit where there is one, or take hydra/launcher=local"
         )
-    runs, there = worker.left(sweep), workers(sweep)
+    runs, there = worker.left(sweep), [each for each in queue(sweep) if not each.roots]
     code = snapshot.take(sweep)
     num_cells = len(json.loads((sweep / "cells.json").read_text()))
-    knowing = 0 if again else sum(count for name, count in there.items() if int(name.partition(".")[2]) == num_cells)
+    knowing = 0 if again else sum(int(each.code.partition(".")[2]) == num_cells for each in there)
     wanted = max(0, min(most or MOST, ceil(len(runs) / packed)) - knowing)
     settings = {**settings, "name": settings["name"] or sweep.name}
     folder = sweep.absolute() / settings["submitit_folder"] / f"{code.name}.{num_cells}"
@@ -144,18 +145,8 @@ def submit(sweep: Path, settings: Mapping[str, Any], *, most: int | None, packed
             subprocess.run(["scancel", *ids], check=False)
         raise
     return Submitted(
-        workers=wanted, roots=num_roots, there=sum(there.values()), packed=packed, ids=ids, runs=len(runs), code=code
+        workers=wanted, roots=num_roots, there=len(there), packed=packed, ids=ids, runs=len(runs), code=code
     )  # fmt: skip
-
-
-def workers(sweep: Path, states: str = "PD,CF,R,S") -> dict[str, int]:
-    """How many workers of ``sweep`` are queued or running, by HASH.NUMBER: their code, and the runs that they know of."""
-    asked = subprocess.run(["squeue", "-h", "-r", "-t", states, "-o", "%o"], capture_output=True, text=True)
-    if asked.returncode:
-        raise UserError(f"squeue: {asked.stderr.strip() or 'failed'}")
-    pattern = re.compile(rf"{re.escape(str(sweep.absolute()))}/.*?([0-9a-f]{{{snapshot.LENGTH}}}\.\d+)/[^/]*$")
-    found = [match[1] for line in asked.stdout.splitlines() if (match := pattern.match(line))]
-    return {name: found.count(name) for name in found}
 
 
 def say(submitted: Submitted, sweep: Path) -> None:
@@ -186,7 +177,7 @@ def wait(sweep: Path, poll: float) -> None:
     """Until the sweep has no worker any more; it looks every ``poll`` seconds, and goes on where SLURM does not answer."""
     while True:
         with contextlib.suppress(UserError):
-            if not workers(sweep, "PD,CF,R,S,CG"):  # CG: on its way out, or into the queue again
+            if not queue(sweep, "PD,CF,R,S,CG"):  # CG: on its way out, or into the queue again
                 return
         time.sleep(poll)
 
@@ -225,7 +216,7 @@ def _arrays(
         given["slurm_srun_args"] = [f"--cpus-per-task={settings['cpus_per_task']}"]
     if after:
         given["slurm_dependency"] = f"afterany:{':'.join(after)}"
-    largest = _largest_array()
+    largest = largest_array()
     python = f"{PYTHON} {shlex.quote(sys.executable)} -P"  # -P: not what lies in the current directory
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # sbatch's, which comes with the error
@@ -235,12 +226,6 @@ def _arrays(
             return [executor.submit_array([worker] * size)[0].job_id.partition("_")[0] for size in sizes]
     except (FailedJobError, FailedSubmissionError) as error:
         raise UserError(f"SLURM does not take the sweep: {' '.join(str(error).split())[-300:]}") from None
-
-
-def _largest_array() -> int:
-    shown = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True).stdout
-    found = re.search(r"MaxArraySize\s*=\s*(\d+)", shown)
-    return int(found[1]) if found else 1001
 
 
 def _num_roots(configs: Sequence[Mapping[str, Any]], *, fewer_than: int) -> int:

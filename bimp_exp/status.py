@@ -3,7 +3,9 @@
 Done: there is a result.json. Running: a living process holds the run's lease. Failed: neither, and failed.json says why.
 All others wait; of these, some may have been broken off (interrupted, killed), and will be continued.
 
-The time left of a run is that of the images still to come at the rate of its last epoch, without evaluations. Epochs and
+The time left of a run is that of the images still to come at the rate of its last epoch, and evaluations in the proportion
+of the finished runs of the sweep; without them, as long as none is finished. Of a sweep that was submitted to SLURM, a line
+says what squeue knows of its workers. Epochs and
 seconds are of finished runs: ``requested`` counts every phase of every run, ``distinct`` every key once, ``computed`` every
 computation once (a phase that a run has taken over has the clock of the computation, so a key with two clocks was computed
 twice). Lost to interruptions, for finished runs that were started more than once: the seconds from the first start to the
@@ -27,7 +29,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from bimp_exp import cli, plan
+from bimp_exp import cli, plan, squeue
 from bimp_exp.commands import Parser, columns
 from bimp_exp.errors import DataError
 from bimp_exp.lease import living
@@ -132,23 +134,39 @@ def _text(status: Status) -> list[str]:
         counts["waiting"] += f" ({status.broken_off} broken off)"
     total = sum(map(len, status.runs.values()))
     lines = [f"{status.name}: {status.folder}", f"{total} runs: {', '.join(counts.values())}"]
+    if not status.over:
+        lines += squeue.lines(status.folder)
+    done = [finished(status.folder / run) for run in status.runs["done"]]
     if status.runs["running"]:
+        more = _evaluating(done)
         rows = [["running", "phase", "epoch", "images/s", "left", "host"]]
-        lines += columns(rows + [[_name(status, r), *progress(status.folder / r)] for r in status.runs["running"]])
+        lines += columns(
+            rows + [[_name(status, r), *progress(status.folder / r, more)] for r in status.runs["running"]]
+        )
     for run in status.runs["failed"][:MOST]:
         failure = disk.read_json(status.folder / run / "failed.json") or {}
         lines.append(f"failed: {_name(status, run)}: {' '.join(str(failure.get('error', '')).split())}")
     if len(status.runs["failed"]) > MOST:
         lines.append(f"and {len(status.runs['failed']) - MOST} more that failed")
-    return lines + (_cost([finished(status.folder / run) for run in status.runs["done"]]))
+    return lines + _cost(done)
+
+
+def _evaluating(runs: Sequence[Finished]) -> float:
+    """How many times as long as training alone the phases of ``runs`` took with evaluations."""
+    phases = [phase for run in runs for phase in run.phases]
+    training = sum(clock for _, clock, _, _ in phases)
+    return sum(seconds for *_, seconds in phases) / training if training else 1.0
 
 
 def _name(status: Status, run: str) -> str:
     return status.names.get(run, run)
 
 
-def progress(run: Path) -> list[str]:
-    """Phase, epoch, images per second, time left and host of a run under way; "" for what is not known yet."""
+def progress(run: Path, more: float) -> list[str]:
+    """Phase, epoch, images per second, time left and host of a run under way; "" for what is not known yet.
+
+    more: how many times as long as training alone a run takes.
+    """
     host = str((living(run / "lease") or {}).get("host", ""))
     planned = _planned(run)
     if planned is None:  # it has only just begun
@@ -161,7 +179,7 @@ def progress(run: Path) -> list[str]:
     if not rates:
         return [phase, epoch, "", "", host]
     images = (planned.num_steps - step) * planned.num_fit_images / planned.steps_per_epoch
-    left = images / rates[-1] - (time.time() - (run / "metrics.jsonl").stat().st_mtime)
+    left = images / rates[-1] * more - (time.time() - (run / "metrics.jsonl").stat().st_mtime)
     return [phase, epoch, f"{rates[-1]:,.0f}", _duration(max(left, 0)), host]
 
 

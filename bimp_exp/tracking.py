@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bimp_exp.report.disk import read_lines
 from bimp_exp.report.mlflow_store import absolute
 
 log = logging.getLogger(__name__)
@@ -45,11 +46,11 @@ class MLflow:
 
     def sync(self, run_dir: Path) -> None:
         """Have the MLflow run of ``run_dir`` brought up to date, and after it the summary of its sweep."""
-        self._helper.tell({"run": str(run_dir.resolve())})
+        self._helper.tell(run_dir.resolve())
 
     def sync_sweep(self, sweep_dir: Path, *, over: bool) -> None:
         """Have a sweep's own run brought up to date."""
-        self._helper.tell({"sweep": str(sweep_dir.resolve()), "over": over})
+        self._helper.tell(sweep_dir.resolve(), over=over)
 
     def hurry(self) -> None:
         """See Tracking."""
@@ -68,14 +69,20 @@ class Helper:
         self.patience = PATIENCE
         self.process: subprocess.Popen[bytes] | None = None
 
-    def tell(self, message: dict[str, Any]) -> None:
-        """Hand on ``message`` and return; a process that has died is replaced."""
+    def tell(self, folder: Path, over: bool | None = None) -> None:
+        """Hand on what is to be mirrored, a run or with ``over`` a sweep, and return; a process that has died is replaced.
+
+        Of a run, the points that it has now: what it writes next may be undone, if it is killed before it is saved.
+        """
         try:
             if self.process is None or self.process.poll() is not None:
                 self._start()
-            self._write(message)
-        except OSError as error:  # no memory for it, or it died just now
-            log.warning("MLflow is not told of %s (%s); make sync catches up", *list(message.values())[:1], error)
+            if over is None:
+                self._write({"run": str(folder), "lines": len(read_lines(folder))})
+            else:
+                self._write({"sweep": str(folder), "over": over})
+        except (OSError, ValueError) as error:  # no memory for it, or it died just now, or the points are damaged
+            log.warning("MLflow is not told of %s (%s); make sync catches up", folder, error)
 
     def _start(self) -> None:
         if self.process is None:

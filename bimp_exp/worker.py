@@ -26,6 +26,7 @@ from bimp_exp import cli, files, sweep
 from bimp_exp.errors import BusyError, UserError
 from bimp_exp.lease import living, pulse
 from bimp_exp.record import failure
+from bimp_exp.report import disk
 
 POLL = 1.0  # seconds
 INTERRUPTED = ("KeyboardInterrupt", "SystemExit", "UncompletedJobError")  # the last is submitit's: time is over
@@ -93,6 +94,12 @@ def left(folder: Path) -> dict[str, Any]:
     """The configurations of the runs of a sweep that are neither finished nor failed, by their folders' names."""
     how = json.loads((folder / "cells.json").read_text())
     return {name: about["config"] for name, about in how.items() if pending(folder / name)}
+
+
+def failed_in(folder: Path, job: str) -> list[str]:
+    """The runs that failed in SLURM's ``job``, told from disk since it may have been started several times."""
+    found = [(path.parent, disk.read_json(path) or {}) for path in folder.glob("*/failed.json")]
+    return [run.name for run, failure in found if failure.get("job") == job and not pending(run)]
 
 
 def _do(run: Path, how: dict[str, Any], cell: dict[str, Any], console: Console, *, roots: bool) -> None:

@@ -197,7 +197,7 @@ MUTATIONS = [
     Mutation("seed-not-in-key", "runs of two seeds share what they compute", "bimp_exp/numerics.py",
              '"conventions", "seed")}', '"conventions")}', KEYS),
     Mutation("dataset-not-in-key", "runs on other images share what they compute", "bimp_exp/numerics.py",
-             'if key != "root"}', "if not key}", KEYS),
+             'if key not in ("root", "num_workers")}', "if not key}", KEYS),
     # Optimiser and methods
     Mutation("nesterov-always", "Nesterov without weight decay", "bimp_exp/optim.py",
              "nesterov=self.weight_decay > 0 and self.momentum > 0", "nesterov=self.momentum > 0", TRAINING),

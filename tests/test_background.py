@@ -33,7 +33,7 @@ class Fake(Mirror):
         self.asked: list[str] = []
         self.down: set[str] = set()
 
-    def sync(self, run_dir: Path) -> None:
+    def sync(self, run_dir: Path, *, lines: int | None = None) -> None:
         self.asked.append(run_dir.name)
         (self.behind.add if run_dir.name in self.down else self.behind.discard)(run_dir)
 
@@ -55,13 +55,15 @@ def asked(made: Backlog) -> list[str]:
 
 def test_runs_before_sweeps_and_each_once() -> None:
     over = [{"sweep": "/s", "over": value} for value in (False, True, False)]
-    made = backlog(*over, {"run": "/s/a"}, {"run": "/s/b"}, {"run": "/s/a"}, {"end": True})
+    made = backlog(
+        *over, {"run": "/s/a", "lines": 9}, {"run": "/s/b", "lines": 9}, {"run": "/s/a", "lines": 9}, {"end": True}
+    )
     made.work()
     assert asked(made) == ["a", "b", "s True"]  # that it is over is not forgotten
 
 
 def test_a_run_that_could_not_be_mirrored_comes_again_after_one_that_could() -> None:
-    made = backlog({"run": "/a"}, {"run": "/b"})
+    made = backlog({"run": "/a", "lines": 9}, {"run": "/b", "lines": 9})
     fake = made.mirror
     assert isinstance(fake, Fake)
     fake.down = {"a", "b"}
@@ -70,7 +72,7 @@ def test_a_run_that_could_not_be_mirrored_comes_again_after_one_that_could() -> 
     while len(fake.asked) < 2:
         time.sleep(0.01)
     fake.down = set()
-    made.add({"run": "/c"})
+    made.add({"run": "/c", "lines": 9})
     while len(fake.asked) < 5:
         time.sleep(0.01)
     made.add({"end": True})
@@ -79,7 +81,7 @@ def test_a_run_that_could_not_be_mirrored_comes_again_after_one_that_could() -> 
 
 
 def test_after_the_end_a_store_that_does_not_answer_is_asked_once() -> None:
-    made = backlog(*({"run": f"/{number}"} for number in range(50)), {"end": True})
+    made = backlog(*({"run": f"/{number}", "lines": 9} for number in range(50)), {"end": True})
     assert isinstance(made.mirror, Fake)
     made.mirror.down = {str(number) for number in range(50)}
     made.work()
@@ -90,7 +92,11 @@ def test_the_summary_follows_the_runs_but_not_each(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path / "s", [({"seed": 0}, {"test": 0.5}), ({"seed": 1}, {"status": "running"})])
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     made = Backlog(Mirror(uri=uri, experiment="e"))
-    for message in ({"run": str(sweep / "seed=0")}, {"run": str(sweep / "seed=1")}, {"end": True}):
+    for message in (
+        {"run": str(sweep / "seed=0"), "lines": 9},
+        {"run": str(sweep / "seed=1"), "lines": 9},
+        {"end": True},
+    ):
         made.add(message)
     made.work()
     assert "50.00" in (sweep / "summary.md").read_text()
@@ -102,8 +108,20 @@ def test_the_summary_follows_the_runs_but_not_each(tmp_path: Path) -> None:
     before = (sweep / "summary.html").stat()
     for _ in range(3):
         made.work()
-        made.add({"run": str(sweep / "seed=0")})
+        made.add({"run": str(sweep / "seed=0"), "lines": 9})
     assert (sweep / "summary.html").stat() == before
+
+
+def test_points_that_come_after_it_was_told_may_yet_be_undone(tmp_path: Path) -> None:
+    """They wait for the next time, unless the run is finished."""
+    folder = make_run(tmp_path / "r", status="running")
+    mirror = Mirror(uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="e")
+    for told, steps in ((0, set()), (2, {10, 20})):  # a line is an epoch of 10 steps
+        mirror.sync(folder, lines=told)
+        assert {step for _, step, _ in points(mirror, named(mirror)["r"])} == steps
+    done = make_run(tmp_path / "done")
+    mirror.sync(done, lines=2)
+    assert points(mirror, named(mirror)["done"]) == wanted(done)
 
 
 def test_the_larger_the_sweep_the_seldomer(tmp_path: Path) -> None:
@@ -164,7 +182,7 @@ def serving(helper: tracking.Helper) -> subprocess.Popen[bytes]:
 def test_who_was_asked_to_end_does_not_wait(deaf: str, tmp_path: Path) -> None:
     helper = tracking.Helper(deaf, "e")
     helper.patience = 0.1
-    helper.tell({"run": str(make_run(tmp_path / "r"))})
+    helper.tell(make_run(tmp_path / "r"))
     process = serving(helper)
     helper.close()
     assert process.returncode == -signal.SIGKILL
@@ -173,11 +191,11 @@ def test_who_was_asked_to_end_does_not_wait(deaf: str, tmp_path: Path) -> None:
 def test_a_process_that_died_is_replaced(tmp_path: Path) -> None:
     helper = tracking.Helper(f"sqlite:///{tmp_path}/mlflow.db", "e")
     folder = make_run(tmp_path / "r")
-    helper.tell({"run": str(folder)})
+    helper.tell(folder)
     first = serving(helper)
     first.kill()
     first.wait()
-    helper.tell({"run": str(folder)})
+    helper.tell(folder)
     assert serving(helper).pid != first.pid
     helper.close()
     mirror = Mirror(uri=helper.uri, experiment="e")
@@ -223,7 +241,7 @@ def test_it_dies_with_the_process_that_it_serves(store: str, number: signal.Sign
 
 def test_a_fork_leaves_the_helper_to_its_parent(tmp_path: Path) -> None:
     helper = tracking.Helper(f"sqlite:///{tmp_path}/mlflow.db", "e")
-    helper.tell({"sweep": str(tmp_path), "over": False})
+    helper.tell(tmp_path, over=False)
     child = os.fork()
     if child == 0:
         helper.close()

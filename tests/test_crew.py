@@ -12,7 +12,7 @@ import pytest
 from bimp_exp import crew, lease, worker
 from tests.slurm_cluster import wait_for
 from tests.test_resume import same
-from tests.test_worker import GRID, _hydra, _settings, forking, sweep  # noqa: F401  (two are fixtures)
+from tests.test_worker import GRID, forking, sweep
 
 
 def test_side_by_side_equals_alone_with_as_many_threads(
@@ -40,10 +40,10 @@ def test_one_that_is_killed_is_replaced_and_none_outlives_the_first(tmp_path: Pa
     def pids() -> set[int]:
         return {int(there["pid"]) for path in folder.glob("*/lease") if (there := lease.living(path))}
 
-    wait_for(lambda: len(pids()) == 2)
+    wait_for(lambda: len(pids()) == 2, 300)
     killed, _ = before = pids()
     os.kill(killed, signal.SIGKILL)
-    wait_for(lambda: len(pids()) == 2 and killed not in pids())
+    wait_for(lambda: len(pids()) == 2 and killed not in pids(), 300)
     for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):  # as SLURM and terminals send them to everybody
         for pid in (after := pids()):
             os.kill(pid, number)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hydra.utils import get_class
 
-from bimp_exp import plan
+from bimp_exp import numerics, plan
 from bimp_exp.numerics import phase_keys
 from tests.conftest import composed
 from tests.toy_runs import FEW
@@ -62,3 +62,13 @@ def test_where_images_lie_and_who_decodes_them_is_in_no_key_but_how_they_are_dec
     assert keys(large) == keys(large, "dataset.num_workers=1") == keys(large, "dataset.root=elsewhere")
     for change in ("dataset.decoder=torchvision", "dataset.resize=300", "dataset.crop_scale=[0.5,1]"):
         assert not {*keys(large)} & {*keys(large, change)}
+
+
+def test_code_counts_the_same_whatever_was_looked_at_before() -> None:
+    """A body of a docstring and ``...``, as in a protocol, must not lose the second when the first is gone."""
+    for function in (numerics._tree, numerics._bare, numerics.code_hash):
+        function.cache_clear()
+    first = numerics.code_hash(("bimp_exp.dataset.imagenet",))
+    numerics.code_hash(("bimp_exp.method.gmp",))
+    numerics.code_hash.cache_clear()
+    assert numerics.code_hash(("bimp_exp.dataset.imagenet",)) == first

@@ -62,6 +62,11 @@ def states(cluster: Cluster) -> list[str]:
     return sorted(cluster.jobs().values())
 
 
+def look(cluster: Cluster, sweep: Path) -> str:
+    command = [sys.executable, "-m", "bimp_exp.status", str(sweep)]
+    return subprocess.run(command, env=cluster.environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 def idle(cluster: Cluster) -> bool:
     return not cluster.run("squeue", "-h").strip()
 
@@ -75,6 +80,7 @@ def test_a_sweep_on_slurm_equals_the_local_one_and_its_failed_jobs_say_so(cluste
     assert "6 runs to do: 3 workers submitted, 0 there already; before them 2 train" in done.stdout
     assert not list(sweep.glob("*/result.json"))  # it did not wait
     assert len(cluster.jobs()) == 2 + 3  # in arrays of at most 2
+    assert "5 pending (JobHeldUser)" in look(cluster, sweep)
     there = launch(cluster, tmp_path / "slurm", *grid, SLURM, *workers)
     assert "6 runs to do: 0 workers submitted, 3 there already" in there.stdout
     for job in {*cluster.run("squeue", "-h", "-o", "%F").split()}:
@@ -97,7 +103,9 @@ def test_a_sweep_on_slurm_equals_the_local_one_and_its_failed_jobs_say_so(cluste
     assert len(cluster.jobs()) == number
     more = launch(cluster, tmp_path / "slurm", grid[0], "lr.initial=0.1,0.2", SLURM, "hydra.launcher.partition=dry")
     assert "3 runs to do: 3 workers submitted, 0 there already" in more.stdout
+    assert sum(map(int, re.findall(r"(\d+) pending \(", look(cluster, sweep)))) == 1 + 3  # one trains what they share
     cluster.run("scancel", "--user=root")
+    assert "workers: none is queued or running" in look(cluster, sweep)
 
 
 def test_jobs_run_the_code_that_was_submitted(cluster: Cluster, tmp_path: Path) -> None:
@@ -128,23 +136,27 @@ def test_what_slurm_refuses_is_one_line(cluster: Cluster, tmp_path: Path) -> Non
 def test_two_runs_at_a_time_equal_the_local_ones_and_a_failure_outlasts_a_requeue(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    grid = ("lr.initial=1e30,0.1,0.05", "budget.epochs=8")
-    before = {*cluster.jobs()}
-    settings = (SLURM, "hydra.launcher.jobs=1", "hydra.launcher.packed=2", "hydra.launcher.gpus_per_node=1")
+    grid, before = ("lr.initial=1e30,0.1,0.05,0.02", "budget.epochs=8"), {*cluster.jobs()}
+    settings = (SLURM, "hydra.launcher.jobs=2", "hydra.launcher.packed=2", "hydra.launcher.gpus_per_node=1")
     done = launch(cluster, tmp_path / "slurm", *grid, *settings)
-    assert "3 runs to do: 1 workers submitted, 0 there already (each does 2 at a time)" in done.stdout, done.stderr
+    assert "4 runs to do: 2 workers submitted, 0 there already (each does 2 at a time)" in done.stdout, done.stderr
     sweep = tmp_path / "slurm" / "sweep"
-    wait_for(lambda: any(sweep.glob("*/failed.json")))
-    (job,) = {*cluster.jobs()} - before
-    cluster.run("scancel", "--signal=USR2", job)
+    wait_for(lambda: any(sweep.glob("*/failed.json")), 120)
+    (failure,) = (json.loads(path.read_text()) for path in sweep.glob("*/failed.json"))
+    names = dict(line.split() for line in cluster.run("squeue", "-h", "-r", "-t", "all", "-o", "%A %i").splitlines())
+    signalled = names[failure["job"]]
+    (other,) = {*cluster.jobs()} - before - {signalled}
+    cluster.run("scancel", "--signal=USR2", signalled)
     launch(cluster, tmp_path / "local", *grid)
     wait_for(lambda: idle(cluster), 120)
-    assert "Restarts=1 " in cluster.run("scontrol", "show", "job", job)
-    assert cluster.jobs()[job] == "FAILED"  # though it failed in the start before
+    restarts = [cluster.run("scontrol", "show", "job", job).partition("Restarts=")[2][0] for job in (signalled, other)]
+    assert restarts == ["1", "0"]  # of one array, but one's leave is not the other's
+    assert cluster.jobs()[signalled] == "FAILED"  # though it failed in the start before
+    assert cluster.jobs()[other] == "COMPLETED"
     assert len(list(sweep.glob("*/failed.json"))) == 1
     for name in (path.parent.name for path in (tmp_path / "local" / "sweep").glob("*/result.json")):
         same(sweep / name, tmp_path / "local" / "sweep" / name)
-    assert len(list(sweep.glob("*/result.json"))) == 2
+    assert len(list(sweep.glob("*/result.json"))) == 3
     logs = "".join(path.read_text() for path in sweep.glob("slurm/**/*_log.out"))
     assert "2 processes, OMP_NUM_THREADS=1" in logs
     assert logs.count("told to leave") >= 1
@@ -205,7 +217,7 @@ def test_chaos(cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "alone").mkdir()
     alone = subprocess.Popen(command(tmp_path / "alone", *grid), **quiet)  # type: ignore[call-overload]
     submitter = subprocess.Popen(submission, **quiet)  # type: ignore[call-overload]
-    wait_for(lambda: bool(cluster.run("squeue", "-h", "-p", "low", "-t", "R").strip()))
+    wait_for(lambda: bool(cluster.run("squeue", "-h", "-p", "low", "-t", "R").strip()), 300)
     submitter.send_signal(signal.SIGKILL)
     submitter.wait()
     chaos = Chaos(cluster, seed=4)
@@ -236,6 +248,24 @@ def test_chaos(cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[s
             f"{len(keys)} phases distinct, {len(ended)} trained to their end"
         )
     assert len(ended) - len(keys) <= len(chaos.happened) + 1
+
+
+@pytest.mark.skipif(not FULL, reason="BIMP_SLURM=full waits for a time limit, of which a minute is the shortest")
+def test_a_run_longer_than_the_time_limit_continues(cluster: Cluster, tmp_path: Path) -> None:
+    grid, before = ("seed=3", "budget.epochs=400", "store.every=1"), {*cluster.jobs()}
+    settings = (SLURM, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30")
+    assert launch(cluster, tmp_path / "slurm", *grid, *settings).returncode == 0
+    (job,) = {*cluster.jobs()} - before
+    alone = subprocess.Popen(
+        command(tmp_path / "local", *grid), stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    wait_for(lambda: idle(cluster), 500)
+    assert alone.wait() == 0
+    assert int(re.findall(r"Restarts=(\d+) ", cluster.run("scontrol", "show", "job", job))[0]) >= 1
+    assert cluster.jobs()[job] == "COMPLETED"
+    (run,) = (path.parent for path in (tmp_path / "slurm" / "sweep").glob("*/result.json"))
+    assert json.loads((run / "run.json").read_text())["starts"] >= 2
+    same(run, tmp_path / "local" / "sweep" / run.name)
 
 
 @pytest.mark.skipif(not FULL, reason="BIMP_SLURM=full installs a database for it")

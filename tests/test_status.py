@@ -88,7 +88,7 @@ def test_lost_is_what_no_phase_accounts_for(tmp_path: Path) -> None:
 
 
 def test_a_run_under_way_says_where_it_is(tmp_path: Path) -> None:
-    folder = sweep(tmp_path / "s", ["a", "b,c"])
+    folder = sweep(tmp_path / "s", ["a", "b,c", "d"])
     lease = Lease.take(folder / "a" / "lease")
     other = Lease.take(folder / "b,c" / "lease")
     assert lease
@@ -106,6 +106,9 @@ def test_a_run_under_way_says_where_it_is(tmp_path: Path) -> None:
     assert (name, first, second, epoch, rate, host) == ("a", "cycle", "1", "3/4", "9", socket.gethostname())
     assert left in ("0:00:10", "0:00:09")  # 6 steps are 180 images, at 9 a second, 10 seconds ago
     assert shown[4].split() == ["b", "c", socket.gethostname()]  # has only just begun
+    finish(folder / "d", phase("k", epochs=1, clock=10.0, evaluating=10.0))
+    left = say(folder)[3].split()[-2]
+    assert left in ("0:00:30", "0:00:29")  # twice as long as training alone, 10 seconds ago
     lease.release()
     other.release()
 

@@ -117,7 +117,7 @@ class ImageNet(Dataset):
                 flip=self.flip,
                 decoder=self.decoder,
             ),
-            num_workers=len(os.sched_getaffinity(0)) if self.num_workers is None else self.num_workers,
+            num_workers=_cores() if self.num_workers is None else self.num_workers,
         )
 
     def _find(self) -> Found:
@@ -144,6 +144,11 @@ class ImageNet(Dataset):
 
     def _origin(self) -> str:
         return f"dataset.root={self.root}"
+
+
+def _cores() -> int:
+    """Those that this process may use, hyperthreads counted: they decode, too."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @lru_cache(maxsize=1)

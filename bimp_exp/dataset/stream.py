@@ -191,10 +191,11 @@ class Stream:
         """What is asked for from batch ``first`` on; made as the workers take it."""
         for index in range(first, len(self)):
             for places in _cut(self._places(index)):
-                yield Chunk(self.data.recipe, [self._request(place) for place in places])
+                pairs = zip(places, self._images(places), strict=True)
+                yield Chunk(self.data.recipe, [self._request(place, image) for place, image in pairs])
 
-    def _request(self, place: int) -> Request:
-        listing, image = self.data.listing, self._image(place)
+    def _request(self, place: int, image: int) -> Request:
+        listing = self.data.listing
         return Request(
             listing.files[listing.places[image]],
             int(listing.offsets[image]),
@@ -202,14 +203,15 @@ class Stream:
             None if self.seed is None else derive(self.seed, place),
         )
 
-    def _image(self, place: int) -> int:
-        return int(self.split.images[self.order[place]])
+    def _images(self, places: range) -> list[int]:
+        numbers: list[int] = self.split.images[self.order[places.start : places.stop]].tolist()
+        return numbers
 
     def _pixels(self, places: range) -> Tensor:
         """uint8 [N, H, W, C] on the device, of the chunk that comes next; DataError names the image that has none."""
         result = next(self.chunks)
         if isinstance(result, Failure):
-            raise DataError(f"{self.data.listing.name(self._image(places[result.number]))}: {result.reason}")
+            raise DataError(f"{self.data.listing.name(self._images(places)[result.number])}: {result.reason}")
         return result.to(self.labels.device, non_blocking=True)
 
 

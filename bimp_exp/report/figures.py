@@ -33,6 +33,7 @@ def tidy(axes: Axes) -> None:
 def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` as a PNG (drawn by Agg), atomically."""
     canvas, buffer = FigureCanvasAgg(figure), BytesIO()
-    canvas.draw()  # once; Figure.savefig draws twice
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, format="png", compress_level=3)
+    canvas.draw()  # type: ignore[no-untyped-call]  # once; Figure.savefig draws twice
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    Image.fromarray(pixels).convert("RGB").save(buffer, format="png", compress_level=3)
     files.write(path, buffer.getvalue())

@@ -18,7 +18,7 @@ def params(run: Run) -> dict[str, str]:
     """What tells runs apart: the config's leaves (no classes, no tracking), choices, swept keys."""
     config = yaml.safe_load((run.folder / "config.yaml").read_text())
     leaves = flatten({key: value for key, value in config.items() if key not in ("tracking", "hydra")})
-    leaves = {key: value for key, value in leaves.items() if not key.endswith("_target_")}
+    leaves = {key: value for key, value in leaves.items() if not key.endswith(("_target_", "_partial_"))}
     return leaves | flatten(run.facts["choices"]) | flatten(run.facts["swept"])
 
 

@@ -14,6 +14,8 @@ from torchvision.transforms.functional import hflip, resized_crop
 from bimp_exp.dataset.decode import DecodeError, Recipe, Request, random_box
 from tests.dataset.pictures import SIZES, jpeg, picture
 
+pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")  # torchvision's of itself
+
 RECIPE = Recipe(shape=(3, 32, 24), resize=40, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), flip=True, decoder="pil")
 BILINEAR = InterpolationMode.BILINEAR
 
@@ -63,6 +65,12 @@ def test_a_random_box_lies_inside_and_has_the_area_and_ratio_asked_for() -> None
     assert mean(r < 1 for r in ratios) == pytest.approx(0.5, abs=0.03)  # uniform in the logarithm of the ratio
     assert mean(b.top / (1000 - b.height) for b in boxes) == pytest.approx(0.5, abs=0.03)
     assert mean(b.left / (1000 - b.width) for b in boxes) == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_random_box_may_touch_every_edge() -> None:
+    draw = random.Random(0)
+    boxes = {random_box(4, 5, (0.2, 0.2), (1, 1), draw) for _ in range(300)}  # 2 x 2 pixels
+    assert boxes == {(top, left, 2, 2) for top in (0, 1, 2) for left in (0, 1, 2, 3)}
 
 
 @pytest.mark.parametrize("size", [(10, 100), (100, 10), (50, 50)])

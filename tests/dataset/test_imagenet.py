@@ -14,7 +14,7 @@ import torch
 
 from bimp_exp.dataset import imagenet, readers, stream
 from bimp_exp.dataset.base import Dataset
-from bimp_exp.dataset.data import Batch
+from bimp_exp.dataset.data import Batch, Batches
 from bimp_exp.dataset.stream import Streamed
 from bimp_exp.errors import ConfigError, DataError
 from tests.dataset.helpers import CPU, write_parquet
@@ -24,6 +24,12 @@ from tests.dataset.pictures import CLASSES, NUM_TRAIN, parts, small, write_shard
 @pytest.fixture(autouse=True)
 def _several_chunks_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "CHUNK", 4)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_worker_stays() -> Iterator[None]:
+    yield
+    stream._pool.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +79,9 @@ def test_the_workers_are_at_the_next_batches_while_one_is_trained_on(tree: Path)
     asked: list[int] = []
     request = stream.Stream._request
 
-    def counting(self: stream.Stream, place: int) -> stream.Request:
+    def counting(self: stream.Stream, place: int, image: int) -> stream.Request:
         asked.append(place)
-        return request(self, place)
+        return request(self, place, image)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream.Stream, "_request", counting)
@@ -98,6 +104,20 @@ def test_an_epoch_is_a_permutation_whose_labels_stay_with_their_images(tree: Pat
     assert orders[0] != orders[1] != orders[2] != orders[0]
     first, second = (data.epoch(seed=0, epoch=n, batch_size=36, augment=False)[0][0] for n in (0, 1))
     assert torch.equal(first.sum((1, 2, 3)).sort()[0], second.sum((1, 2, 3)).sort()[0])  # the same plain images
+
+
+def seeds(passed: Batches) -> list[int | None]:
+    """Of the augmentation of every image that a pass asks for."""
+    assert isinstance(passed, stream.Stream)
+    return [request.seed for chunk in passed._chunks(0) for request in chunk.requests]
+
+
+def test_every_image_of_every_epoch_has_an_augmentation_of_its_own(tree: Path) -> None:
+    data = load(tree)
+    drawn = [seeds(data.epoch(seed=seed, epoch=epoch, batch_size=10)) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    assert len({seed for each in drawn for seed in each}) == 3 * 36
+    assert seeds(data.epoch(seed=0, epoch=0, batch_size=7)) == drawn[0]  # whatever the batch size
+    assert seeds(data.epoch(seed=0, epoch=0, batch_size=10, augment=False)) == [None] * 36
 
 
 def test_the_split_is_the_one_of_every_family(tree: Path) -> None:

@@ -8,16 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from bimp_exp.model.resnet18 import ResNet18
+from bimp_exp.model.resnet50 import ResNet50
 from bimp_exp.model.resnet_cifar import ResNetCifar
 from bimp_exp.model.vgg import VGG16
 from bimp_exp.model.wrn import WideResNet
 
-SHAPES = {ResNetCifar: (2, 9, 7), WideResNet: (2, 7, 9), ResNet18: (1, 9, 8), VGG16: (1, 32, 33)}
+SHAPES = {ResNetCifar: (2, 9, 7), WideResNet: (2, 7, 9), ResNet18: (1, 9, 8), VGG16: (1, 32, 33), ResNet50: (1, 33, 32)}
 MAKE: dict[type[nn.Module], Callable[[], nn.Module]] = {
     ResNetCifar: lambda: ResNetCifar(14, image_shape=SHAPES[ResNetCifar], num_classes=3),
     WideResNet: lambda: WideResNet(10, 1, 0.3, 0.9, image_shape=SHAPES[WideResNet], num_classes=3),
     ResNet18: lambda: ResNet18(image_shape=SHAPES[ResNet18], num_classes=3),
     VGG16: lambda: VGG16(image_shape=SHAPES[VGG16], num_classes=3),
+    ResNet50: lambda: ResNet50(image_shape=SHAPES[ResNet50], num_classes=3),
 }
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bimp_exp.errors import ConfigError
 from bimp_exp.export.shrink import Offset, Widen, shrink
 from bimp_exp.model.resnet18 import ResNet18
+from bimp_exp.model.resnet50 import ResNet50
 from bimp_exp.model.resnet_cifar import ResNetCifar
 from bimp_exp.model.vgg import VGG16
 from bimp_exp.model.wrn import WideResNet
@@ -51,7 +52,7 @@ def test_equal_to_the_masked_network(family: type[nn.Module], share: float, seed
     assert_equal(without_filters(network(family, seed), share, seed), SHAPES[family])
 
 
-@pytest.mark.parametrize("family", [ResNet18, VGG16])
+@pytest.mark.parametrize("family", [ResNet18, VGG16, ResNet50])
 @settings(max_examples=2, deadline=None)
 @given(share=SHARES, seed=SEEDS)
 def test_equal_to_the_masked_network_of_many_weights(family: type[nn.Module], share: float, seed: int) -> None:
