@@ -33,6 +33,7 @@ PAGES = [
 STANDS_FOR = {  # a word of the documentation, and what a reader could write there
     "GROUP=OPTION": "schedule=clr",
     "GROUP.KEY=VALUE": "budget.cycles=2",
+    "$SWEEP": "+sweeps=schedules",
     "+sweeps=NAME": "+sweeps=schedules",
     "schedule=NAME": "schedule=clr",
     "schedule=half,allr": "schedule=clr,allr",  # the example of CONTRIBUTING.md
@@ -41,7 +42,7 @@ STANDS_FOR = {  # a word of the documentation, and what a reader could write the
 
 def written(page: Path) -> Iterator[str]:
     """The commands on a page, as far as a comment, a bracket or the end of the code."""
-    for found in re.finditer(r"python (run\.py|-m bimp_exp)[^`\n#(]*", page.read_text()):
+    for found in re.finditer(r"python (run\.py|-m bimp_exp)[^`\n#(]*", page.read_text().replace("\\\n", "")):
         if "..." not in re.sub(r"\[.*?\]", "", found[0]):  # that is the command before
             yield from alternatives(re.sub(r"\[(\w+)[ .]*\]", r"\1", found[0]).strip())
 
