@@ -86,11 +86,12 @@ def test_every_run_has_a_plan(page: str, command: str) -> None:
     given, unknown = get_args_parser().parse_known_args(shlex.split(command))
     assert not unknown
     overrides = [STANDS_FOR.get(word, word) for word in given.overrides]
-    config = compose("config", [o for o in overrides if "," not in o], return_hydra_config=True)
+    swept = [o.input_line for o in OverridesParser.create().parse_overrides(overrides) if o.is_sweep_override()]
+    config = compose("config", [o for o in overrides if o not in swept], return_hydra_config=True)
     sweeper = OmegaConf.to_container(config.hydra.sweeper)
     assert isinstance(sweeper, dict)
     is_grid = given.multirun or any(o.startswith("+sweeps=") for o in overrides)
-    assert is_grid or not any("," in o for o in overrides)
+    assert is_grid or not swept
     keys: dict[str, Any] = {"params": sweeper["params"] or {}, "grids": sweeper["grids"]} if is_grid else {}
     runs = expand(OverridesParser.create(), **keys, arguments=overrides) if is_grid else [overrides]
     for run in (runs[0], runs[-1]):  # all of those in sweeps/ are planned by test_contract.py
