@@ -72,7 +72,8 @@ class Experiment:
             model = self.model(image_shape=self.dataset.image_shape, num_classes=self.dataset.num_classes)
             last = plan.num_fit_images % plan.batch_size or plan.batch_size
             try:
-                model(torch.zeros(last, *self.dataset.image_shape))
+                if last == 1:  # with more, batch-norm has enough; a forward pass takes a second, for imports
+                    model(torch.zeros(last, *self.dataset.image_shape))
             except ValueError as error:  # batch-norm of a single number
                 raise ConfigError(
                     f"optim.batch_size={plan.batch_size}: the last batch of an epoch has {last} of "

@@ -46,14 +46,22 @@ def test_golden_bimp_split(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", golden("imp_cycles", kind="renda_cycles"))
 def test_golden_renda(case: dict[str, Any]) -> None:
     s, fraction = case["inputs"]["target_sparsity"], case["inputs"]["fraction_per_cycle"]
-    budget = Renda(finetune_epochs=0, epochs=7, fraction=fraction, cycles=None)
+    budget = Renda(finetune_epochs=0, epochs=7, fraction=fraction, cycles=None, paper_cycles=False)
     assert budget.num_cycles(s) == case["expected"]["cycles_needed_to_reach_target_ceil"]
     phases = budget.phases(s)
     assert {p.epochs for p in phases} == {7}
     assert phases[-1].sparsity == s  # the last cycle hits the goal, which exactly 20 % a cycle would overshoot
-    given_cycles = Renda(finetune_epochs=0, epochs=7, fraction=fraction, cycles=10).phases(0.9)
+    given_cycles = Renda(finetune_epochs=0, epochs=7, fraction=fraction, cycles=10, paper_cycles=False).phases(0.9)
     assert len(given_cycles) == 11
     assert given_cycles[1].fraction == pytest.approx(0.20567, abs=1e-5)  # the paper's 10 cycles for 90 %
+
+
+@pytest.mark.parametrize(("sparsity", "cycles"), [(0.9, 10), (0.95, 14), (0.98, 18), (0.5, 4)])
+def test_the_papers_numbers_of_cycles(sparsity: float, cycles: int) -> None:
+    """2,000, 2,800 and 3,600 epochs of retraining (Section 3.3); 0.8^3 = 0.512, so 50 % take four."""
+    budget = Renda(finetune_epochs=0, epochs=200, fraction=0.2, cycles=None, paper_cycles=True)
+    assert budget.total(sparsity) == 200 + cycles * 200
+    assert Renda(finetune_epochs=0, epochs=200, fraction=0.2, cycles=3, paper_cycles=True).num_cycles(sparsity) == 3
 
 
 def test_imp_adds_cycles_to_dense_training_and_bimp_splits_what_is_there() -> None:

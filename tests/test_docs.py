@@ -1,0 +1,126 @@
+"""Every command that the documentation tells still exists: it is read from there and checked, up to where it would begin."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import re
+import runpy
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from bimp_exp import cli, plan
+from bimp_exp.compose import without_hydra
+from hydra_plugins.bimp_exp_grids import expand
+from tests.conftest import ROOT
+
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("sweeps/*.yaml")),
+]
+STANDS_FOR = {  # a word of the documentation, and what a reader could write there
+    "GROUP=OPTION": "schedule=clr",
+    "GROUP.KEY=VALUE": "budget.cycles=2",
+    "$SWEEP": "+sweeps=schedules",
+    "+sweeps=NAME": "+sweeps=schedules",
+    "schedule=NAME": "schedule=clr",
+    "schedule=half,allr": "schedule=clr,allr",  # the example of CONTRIBUTING.md
+}
+
+
+def written(page: Path) -> Iterator[str]:
+    """The commands on a page, as far as a comment, a bracket or the end of the code."""
+    for found in re.finditer(r"python (run\.py|-m bimp_exp)[^`\n#(]*", page.read_text().replace("\\\n", "")):
+        if "..." not in re.sub(r"\[.*?\]", "", found[0]):  # that is the command before
+            yield from alternatives(re.sub(r"\[(\w+)[ .]*\]", r"\1", found[0]).strip())
+
+
+def alternatives(command: str) -> Iterator[str]:
+    """A command for each of a|b|c."""
+    yield from map(" ".join, itertools.product(*(word.split("|") for word in command.split())))
+
+
+COMMANDS = sorted({(page.name, command) for page in PAGES for command in written(page)})
+RUNS = [(page, c.removeprefix("python run.py")) for page, c in COMMANDS if c.startswith("python run.py")]
+OTHERS = [(page, c.removeprefix("python -m ")) for page, c in COMMANDS if c.startswith("python -m ")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hydra() -> Iterator[None]:
+    runpy.run_path(str(ROOT / "run.py"))  # which makes the files in sweeps/ known
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        yield
+    GlobalHydra.instance().clear()
+
+
+def test_the_commands_are_found() -> None:
+    """Else all that follows would pass."""
+    assert ("README.md", "python run.py schedule=clr budget.cycles=2 sparsity=0.95") in COMMANDS
+    assert ("README.md", "python run.py --help") in COMMANDS
+    assert ("guide.md", "python -m bimp_exp.store verify ROOT") in COMMANDS
+    assert ("export.md", "python -m bimp_exp.export results/single/filters --batch-size 1") in COMMANDS
+    assert {page for page, _ in COMMANDS} >= {
+        "guide.md",
+        "cluster.md",
+        "results.md",
+        "CONTRIBUTING.md",
+        "schedules.yaml",
+    }
+
+
+@pytest.mark.parametrize(("page", "command"), RUNS, ids=[f"{page}{command}" for page, command in RUNS])
+def test_every_run_has_a_plan(page: str, command: str) -> None:
+    """One with data elsewhere cannot ask for its plan here, so it is composed and planned as run.py does before it looks there."""
+    given, unknown = get_args_parser().parse_known_args(shlex.split(command))
+    assert not unknown
+    overrides = [STANDS_FOR.get(word, word) for word in given.overrides]
+    swept = [o.input_line for o in OverridesParser.create().parse_overrides(overrides) if o.is_sweep_override()]
+    config = compose("config", [o for o in overrides if o not in swept], return_hydra_config=True)
+    sweeper = OmegaConf.to_container(config.hydra.sweeper)
+    assert isinstance(sweeper, dict)
+    is_grid = given.multirun or any(o.startswith("+sweeps=") for o in overrides)
+    assert is_grid or not swept
+    keys: dict[str, Any] = {"params": sweeper["params"] or {}, "grids": sweeper["grids"]} if is_grid else {}
+    runs = expand(OverridesParser.create(), **keys, arguments=overrides) if is_grid else [overrides]
+    for run in (runs[0], runs[-1]):  # all of those in sweeps/ are planned by test_contract.py
+        made = cli.resolve(without_hydra(compose("config", run, return_hydra_config=True)))[0]
+        assert plan.from_config(made).num_steps > 0
+
+
+class Understood(Exception):  # noqa: N818
+    """A command line was read to its end."""
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize(("page", "command"), OTHERS, ids=[f"{page} {command}" for page, command in OTHERS])
+def test_every_other_command_is_understood(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = argparse.ArgumentParser.parse_args
+
+    def stop(parser: argparse.ArgumentParser, *arguments: Any) -> NoReturn:
+        parse(parser, *arguments)
+        raise Understood
+
+    module, *arguments = shlex.split(command)
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    monkeypatch.setattr(sys, "argv", [module, *arguments])
+    with pytest.raises(Understood):
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_target_of_make_is_there(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    told = re.findall(r"(?:^|`)(?:\w+=\w+ )?make ([a-z -]+)", page.read_text(), re.MULTILINE)
+    assert {word for words in told for word in re.split(r"\s{2,}", words)[0].split()} <= targets
