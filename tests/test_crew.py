@@ -33,7 +33,7 @@ def test_side_by_side_equals_alone_with_as_many_threads(
 
 
 def test_one_that_is_killed_is_replaced_and_none_outlives_the_first(tmp_path: Path) -> None:
-    folder = sweep(tmp_path / "s", *GRID[:2], overrides=("budget.epochs=40",))
+    folder = sweep(tmp_path / "s", *GRID[:2], overrides=("budget.epochs=9000",))  # no run ends
     first = forking.Process(target=crew.work, args=(folder, 2))
     first.start()
 
