@@ -22,6 +22,7 @@ from bimp_exp.mirror import Mirror
 from bimp_exp.report import refresh
 
 NICE = 5  # training goes first
+DELAY = 10.0  # seconds before the first mirroring, since to import MLflow would slow down the start of a run on a small machine
 POLL = 5.0  # seconds between two looks whether a summary is due
 
 
@@ -51,6 +52,8 @@ class Backlog:
 
     def work(self) -> None:
         """Mirror until the end is announced and all is done; after it, nothing more once the store does not answer."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended, DELAY)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._runs or self._sweeps or self._ended, POLL if self._stale else None)
