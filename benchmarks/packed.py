@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.ours import ROOT, Ours, Settings
 from benchmarks.rounds import Clock, Contender, Ready, Row, Sample, Skipped, interleave, note, rate, ratio, row
-from bimp_exp.crew import _sharing_gpu
+from bimp_exp.crew import sharing_gpu
 
 GPU_BAR = 150_000.0  # images/s of ResNet-56, of all trials together
 
@@ -30,7 +30,7 @@ def measure(settings: Settings, clock: Clock) -> list[Row]:
     gpu = torch.cuda.is_available()
     sizes = [1, 2, 4, 8] if gpu else [1, 2]
     with ExitStack() as stack:
-        environment, how = stack.enter_context(_sharing_gpu(os.environ))
+        environment, how = stack.enter_context(sharing_gpu(os.environ))
         trials = [stack.enter_context(_Trial(settings, environment)) for _ in range(sizes[-1])]
         for trial in trials:
             trial.ready()

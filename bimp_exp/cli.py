@@ -152,7 +152,8 @@ def main(task: Callable[[], Any], *, of_hydra: bool = False) -> None:
 
     HYDRA_FULL_ERROR=1 shows the traceback of every error. of_hydra: ``task`` reads the options that Hydra has.
     """
-    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    full = before == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises here instead of printing and exiting itself
     try:
         if of_hydra:
@@ -164,6 +165,11 @@ def main(task: Callable[[], Any], *, of_hydra: bool = False) -> None:
         if full or not (isinstance(error, USER_CAUSED) or _is_from_hydra(error)):
             raise
         sys.exit(_say(explain(error)))
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
 
 
 def _check_options() -> None:

@@ -40,7 +40,7 @@ def work(folder: Path, number: int, *, roots: bool = False) -> int:
     paths = [str(snapshot.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     ours = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-P", "-m", "bimp_exp.worker", "--crew", *(["--roots"] if roots else []), str(folder)]
-    with _sharing_gpu(ours) as (environment, how):
+    with sharing_gpu(ours) as (environment, how):
         _say(f"{number} processes, OMP_NUM_THREADS={threads}{how}")
 
         def start() -> subprocess.Popen[bytes]:
@@ -87,7 +87,7 @@ def _end(crew: list[subprocess.Popen[bytes]]) -> None:
 
 
 @contextmanager
-def _sharing_gpu(environment: Mapping[str, str]) -> Iterator[tuple[dict[str, str], str]]:
+def sharing_gpu(environment: Mapping[str, str]) -> Iterator[tuple[dict[str, str], str]]:
     """The environment of the processes, and how they share a GPU, for people; "" where no driver is."""
     control = shutil.which("nvidia-cuda-mps-control")
     if environment.get("CUDA_VISIBLE_DEVICES") == "" or not (control or shutil.which("nvidia-smi")):

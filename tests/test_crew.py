@@ -70,7 +70,7 @@ def test_a_daemon_is_started_for_the_gpu_and_ended(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     monkeypatch.setattr(crew, "PROBE", (serves,))
-    with crew._sharing_gpu(os.environ) as (environment, said):
+    with crew.sharing_gpu(os.environ) as (environment, said):
         pipes = environment.get("CUDA_MPS_PIPE_DIRECTORY")
         assert (pipes is not None and Path(pipes).is_dir()) == (serves == "true")
         assert environment["CUDA_VISIBLE_DEVICES"] == devices  # the daemon numbers anew what it sees

@@ -5,6 +5,7 @@ BIMP_SLURM=full is the size of the issue: chaos with 100 runs, 5,000 runs submit
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -181,7 +182,8 @@ class Chaos:
         running = self.cluster.run("squeue", "-h", "-r", "-p", "low", "-t", "R", "-o", "%A").split()
         if running:
             job = self.draw.choice(running)
-            subprocess.run([*arguments, job], env=self.cluster.environment, capture_output=True, timeout=60)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # its node may be dead
+                subprocess.run([*arguments, job], env=self.cluster.environment, capture_output=True, timeout=60)
 
     def requeue(self) -> None:
         self._ask("scontrol", "requeue")
