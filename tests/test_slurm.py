@@ -254,7 +254,7 @@ def test_chaos(cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.skipif(not FULL, reason="BIMP_SLURM=full waits for a time limit, of which a minute is the shortest")
 def test_a_run_longer_than_the_time_limit_continues(cluster: Cluster, tmp_path: Path) -> None:
-    grid, before = ("seed=3", "budget.epochs=400", "store.every=1"), {*cluster.jobs()}
+    grid, before = ("seed=3", "budget.epochs=1500", "store.every=1"), {*cluster.jobs()}
     settings = (SLURM, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30")
     assert launch(cluster, tmp_path / "slurm", *grid, *settings).returncode == 0
     (job,) = {*cluster.jobs()} - before
