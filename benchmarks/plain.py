@@ -6,10 +6,13 @@ PIL image at a time (without torchvision, the same by Pillow and NumPy); SGD wit
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -66,7 +69,7 @@ class Plain:
     """A network in the plain loop; a sample is an epoch of ``train_images``, or ``MOST_BATCHES`` batches of it."""
 
     def __init__(self, settings: ours.Settings, model: str) -> None:
-        x = ours.experiment(settings, f"model={model}")
+        x = ours.experiment(settings, f"model={model}", "runtime=plain")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         train = ours.data(x, torch.device("cpu")).train
         self.loader = DataLoader(
@@ -106,6 +109,35 @@ class Plain:
 
     def _few(self) -> Iterator[Any]:
         return islice(self.loader, self.num_batches)
+
+
+class Aside:
+    """The plain loop in a process of its own: how a run has its process keep memory cannot be undone."""
+
+    def __init__(self, settings: ours.Settings, model: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, settings, model), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def train(self) -> Sample:
+        """See Plain."""
+        self.pipe.send("train")
+        sample: Sample = self.pipe.recv()
+        return sample
+
+    def close(self) -> None:
+        """End the process."""
+        self.pipe.close()
+        self.process.join()
+
+
+def _serve(pipe: Connection, settings: ours.Settings, model: str) -> None:
+    plain = Plain(settings, model)
+    with suppress(EOFError):
+        while pipe.recv():
+            pipe.send(plain.train())
 
 
 def as_new() -> None:

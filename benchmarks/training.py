@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 
 import torch
 
 from benchmarks.ours import Ours, Settings, chosen
-from benchmarks.plain import PLAIN, Plain
+from benchmarks.plain import PLAIN, Aside
 from benchmarks.rounds import Clock, Contender, Row, attempt, interleave, make, note, rate, ratio, row
 
 DEFAULT = "ours as configured"
@@ -33,12 +35,13 @@ def measure(settings: Settings, clock: Clock) -> list[Row]:
 def _model(settings: Settings, clock: Clock, model: str) -> list[Row]:
     gpu, issue = torch.cuda.is_available(), model == "resnet56"
     variants = _distinct(settings, VARIANTS)
-    makers = {PLAIN: lambda: Plain(settings, model).train}
-    makers |= {name: partial(_trainer, settings, model, overrides) for name, overrides in variants.items()}
     if gpu:
         torch.cuda.reset_peak_memory_stats()
-    ready = make(makers, clock)
-    rounds = interleave(ready, clock, settings.rounds)
+    with closing(Aside(settings, model)) as plain:
+        makers: dict[str, Callable[[], Contender]] = {PLAIN: lambda: plain.train}
+        makers |= {name: partial(_trainer, settings, model, overrides) for name, overrides in variants.items()}
+        ready = make(makers, clock)
+        rounds = interleave(ready, clock, settings.rounds, pids=[plain.process.pid or 0])
     rows = [
         ratio(f"{model}: {name} / {PLAIN}", rounds, name, PLAIN, BARS.get(name) if issue and not gpu else None)
         for name in ready.contenders
@@ -50,7 +53,7 @@ def _model(settings: Settings, clock: Clock, model: str) -> list[Row]:
     ]
     if gpu:
         peak = torch.cuda.max_memory_allocated() / 2**20
-        rows.append(row(f"{model}: peak memory on the device, all of the above together", "MiB", [peak]))
+        rows.append(row(f"{model}: peak memory on the device, all of ours together", "MiB", [peak]))
     return [*rows, *ready.notes, note(f"{DEFAULT} is {chosen(settings)}")]
 
 

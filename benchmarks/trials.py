@@ -64,38 +64,27 @@ def _came_to(result: Path) -> tuple[float, float]:
 
 
 def _starts(settings: Settings, clock: Clock) -> list[Row]:
-    values: list[tuple[float, float]] = []
+    values: list[float] = []
     rounds: list[Round] = []
     config = json.dumps(settings.compose(f"model={settings.models[0]}", *TWO_PHASES).config)
     while not values or (len(values) < settings.rounds and clock.left() > 0):
         company = Company()
         values.append(_start(config))
         rounds.append(Round(rates={}, company=company.cores()))
-    late, starts = zip(*values, strict=True)
-    return [
-        row(
-            f"{settings.models[0]}: from the end of the imports to the end of the first step",
-            "s",
-            starts,
-            BAR,
-            at_most=True,
-            rounds=rounds,
-        ),
-        row("what PyTorch imports late, when determinism is asked for", "s", late, rounds=rounds),
-    ]
+    what = f"{settings.models[0]}: from the end of the imports to the end of the first step"
+    return [row(what, "s", values, BAR, at_most=True, rounds=rounds)]
 
 
-def _start(config: str) -> tuple[float, float]:
+def _start(config: str) -> float:
     """``first_step`` in a new process."""
     done = subprocess.run([sys.executable, "-m", "benchmarks.trials", config], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise Skipped(f"the start of a run failed: {done.stderr.strip().splitlines()[-1]}")
-    late, start = json.loads(done.stdout)
-    return late, start
+    return float(done.stdout)
 
 
-def first_step(config: dict[str, Any]) -> tuple[float, float]:
-    """Seconds of PyTorch's late imports, and from then to the end of the first step of the run; then it is broken off."""
+def first_step(config: dict[str, Any]) -> float:
+    """Seconds to the end of the first step of the run, which is then broken off."""
     from rich.console import Console
 
     from bimp_exp import cli, execution, provenance
@@ -106,9 +95,6 @@ def first_step(config: dict[str, Any]) -> tuple[float, float]:
         def step(self, *_: Any) -> None:
             raise KeyboardInterrupt
 
-    before = time.perf_counter()
-    import torch._inductor  # noqa: F401
-
     start = time.perf_counter()
     made = cli.experiment(config)
     with TemporaryDirectory() as folder:
@@ -117,9 +103,9 @@ def first_step(config: dict[str, Any]) -> tuple[float, float]:
         try:
             execution.run(made, config, record, Watched(Console(quiet=True), made.plan(), "first step"))
         except KeyboardInterrupt:
-            return start - before, time.perf_counter() - start
+            return time.perf_counter() - start
     raise AssertionError("a run without a step")
 
 
 if __name__ == "__main__":
-    print(json.dumps(first_step(json.loads(sys.argv[1]))))
+    print(first_step(json.loads(sys.argv[1])))

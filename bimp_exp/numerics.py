@@ -37,7 +37,7 @@ def phase_keys(config: Mapping[str, Any], plan: Plan, method: type[Method], fact
     first = {name: config[name] for name in ("dataset", "model", "optim", "lr", "method", "conventions", "seed")}
     first["dataset"] = {key: value for key, value in config["dataset"].items() if key not in ("root", "num_workers")}
     runtime = config["runtime"].items()
-    first["runtime"] = {key: value for key, value in runtime if key not in ("device", "threads")}
+    first["runtime"] = {key: value for key, value in runtime if key not in ("device", "threads", "keep_memory")}
     while_training = method.prunes == "while training"
     if while_training:
         first |= {name: config[name] for name in ("selector", "sparsity")}

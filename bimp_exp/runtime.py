@@ -6,6 +6,8 @@ what it became is in the key of a phase and in what a run writes.
 
 from __future__ import annotations
 
+import ctypes
+import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ class Runtime:
     update: Literal["auto", "loop", "foreach", "fused"]
     deterministic: bool
     channels_last: bool
+    keep_memory: bool
 
     def start(self) -> torch.device:
         """Apply the settings to this process; the device to train on. ConfigError where it cannot do what they say."""
@@ -48,6 +51,8 @@ class Runtime:
         # Else every new tensor is first filled with NaN, an eighth of a step on CPU; nothing here reads before it writes.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = not self.deterministic
+        if self.keep_memory:
+            _keep_memory()
         device = torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
         if self.resolved(device)["compile"] != "off":
             self._prepare_compiler(device)
@@ -152,6 +157,19 @@ def _cannot_compile(device: torch.device) -> str | None:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return lines[0] if lines else type(error).__name__
     return None
+
+
+@cache
+def _keep_memory() -> None:
+    """Have glibc keep what this process frees; a step would hand tens of thousands of pages back, to fetch them again."""
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        for parameter, value in (
+            (-1, 2**31 - 1),
+            (-2, 2**28),
+            (-4, 0),
+        ):  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX of malloc.h
+            libc.mallopt(parameter, value)
 
 
 @cache

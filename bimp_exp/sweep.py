@@ -94,6 +94,7 @@ NEUTRAL = (
     "sweep",
     "runtime.device",
     "runtime.threads",
+    "runtime.keep_memory",
     "dataset.root",
     "dataset.download",
 )

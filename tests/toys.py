@@ -17,7 +17,14 @@ from bimp_exp.training import Epoch, Position, fit
 
 CPU = torch.device("cpu")
 RUNTIME = Runtime(
-    device="cpu", threads=None, precision="fp32", compile="off", update="loop", deterministic=True, channels_last=False
+    device="cpu",
+    threads=None,
+    precision="fp32",
+    compile="off",
+    update="loop",
+    deterministic=True,
+    channels_last=False,
+    keep_memory=False,
 )
 
 
