@@ -10,6 +10,7 @@ the two-sided paired t-test asks whether the mean of the differences is 0. Writt
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -92,7 +93,7 @@ def main() -> None:
     machine = {name: value for name, value in provenance.machine().items() if name != "host"}
     how = rows[0]["default"]["computed_on"]
     chosen = ", ".join(f"{key} {value}" for key, value in how["runtime"].items())
-    command = " ".join(["python run.py", *options.overrides])
+    command = re.sub(r"(dataset\.root=)\S+", r"\1FOLDER", " ".join(["python run.py", *options.overrides]))
     text = (
         f"{table(rows)}\n\n`{command}` with `runtime=plain` and with `runtime=default`, which was: {chosen}; on {how['device']}; "
         f"PyTorch {how['torch']}. In percent; paired, two-sided t-test.\n"
