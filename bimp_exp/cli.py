@@ -106,10 +106,12 @@ def run(
     *,
     wait: bool = True,
     first_phase_only: bool = False,
+    only_if: Callable[[], bool] = lambda: True,
 ) -> float | None:
     """Do what is left of the run that ``config`` describes, in ``folder``; the final test metric, if it comes to an end.
 
-    BusyError where another process is at it or, unless we ``wait``, at the phase that comes next.
+    only_if: asked once the run is ours, since another process may have ended it while we prepared. BusyError where another
+    process is at it or, unless we ``wait``, at the phase that comes next.
     """
     made = experiment(config)
 
@@ -119,6 +121,8 @@ def run(
     from bimp_exp.report.disk import read_run
 
     with claim(folder, config):
+        if not only_if():
+            return None
         result = read_run(folder).result
         if result is None:
             record = Record(folder=folder, tracking=made.tracking)

@@ -104,7 +104,8 @@ def failed_in(folder: Path, job: str) -> list[str]:
 
 def _do(run: Path, how: dict[str, Any], cell: dict[str, Any], console: Console, *, roots: bool) -> None:
     identity = sweep.identity(how["choices"], how["config"], cell)
-    cli.run(how["config"], run, identity, console, wait=False, first_phase_only=roots)
+    still = lambda: pending(run)  # noqa: E731
+    cli.run(how["config"], run, identity, console, wait=False, first_phase_only=roots, only_if=still)
 
 
 def say_failed(name: str, error: BaseException) -> None:

@@ -90,7 +90,6 @@ def test_a_sweep_on_slurm_equals_the_local_one_and_its_failed_jobs_say_so(cluste
     assert "3 of 6 runs failed" in local.stderr
     wait_for(lambda: idle(cluster), 120)
     assert set(states(cluster)) == {"COMPLETED", "FAILED"}
-    assert states(cluster).count("FAILED") >= 2  # the common first phase of three runs, then those runs
     results = sorted(path.parent.name for path in sweep.glob("*/result.json"))
     assert len(results) == 3
     assert len(list(sweep.glob("*/failed.json"))) == 3
