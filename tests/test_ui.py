@@ -120,9 +120,9 @@ def test_the_experiment_shows_the_sweep_and_its_runs_below_it(page: Any, pages: 
 
 
 def test_the_charts_show_the_curves_of_six_runs(page: Any, pages: str) -> None:
+    page.goto(f"{pages}/runs?{PAGES}&compareRunsMode=CHART")
+    open_tree(page)
     for metric in ("learning_rate", "test_accuracy"):
-        page.goto(f"{pages}/runs?{PAGES}&compareRunsMode=CHART")  # anew: a chart of before may be drawn late
-        open_tree(page)
         page.get_by_placeholder("Search metric charts").fill(f"^{metric}$")
         for name in NAMES:
             page.get_by_text(f"{name} ({metric})", exact=True).wait_for(state="attached")
