@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from bimp_exp.dataset import cache, sources
 from bimp_exp.dataset.base import Images, InMemory, Source
-from bimp_exp.dataset.readers import MODES, Facts
+from bimp_exp.dataset.readers import MODES, Facts, explained
 from bimp_exp.errors import ConfigError, DataError
 
 DECODER = 1  # to be raised when decoding changes, so that no older cache is used
@@ -37,7 +35,7 @@ class Cifar(InMemory):
 
     def check_files(self) -> None:
         """See Dataset; with ``download``, files may be missing."""
-        with self._explained():
+        with explained(self.root):
             root, found = self._find()
             if self.download:
                 return
@@ -60,7 +58,7 @@ class Cifar(InMemory):
                     found = self._find()[1]
         if found is None or found.missing():
             raise DataError(f"dataset.root={self.root}: files went away while they were looked at")
-        with self._explained():
+        with explained(self.root):
             return self._decoded(folder, found)
 
     def _decoded(self, folder: Path, found: sources.Found) -> Source:
@@ -102,15 +100,6 @@ class Cifar(InMemory):
             raise DataError(
                 f"dataset.download: {self.variant} could not be fetched into {root} ({reason}); "
                 "put the files there yourself and set dataset.download=false"
-            ) from None
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise DataError(
-                f"dataset.root={self.root}: cannot read {error.filename or 'it'} ({error.strerror})"
             ) from None
 
     def _origin(self) -> str:

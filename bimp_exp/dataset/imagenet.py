@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bimp_exp.dataset import decode, listing
 from bimp_exp.dataset.base import Dataset
-from bimp_exp.dataset.readers import MODES
+from bimp_exp.dataset.readers import MODES, explained
 from bimp_exp.errors import ConfigError, DataError
 from bimp_exp.types import Count, Natural, Positive
 
@@ -60,13 +58,13 @@ class ImageNet(Dataset):
 
     def check_files(self) -> None:
         """See Dataset."""
-        with self._explained():
+        with explained(self.root):
             self._find()
 
     def source(self) -> tuple[Listing, Listing]:
         """See Dataset: training and test images."""
         self.check()
-        with self._explained():
+        with explained(self.root):
             found = self._find()
             train, test = _read(found, found.stamp(), Path(self.cache).expanduser().absolute())
         self._verify_labels("training", train.labels, "num_train_images")
@@ -132,15 +130,6 @@ class ImageNet(Dataset):
         if (missing := found.missing()) is not None:
             raise DataError(f"dataset.root={self.root}: {missing} is missing")
         return found
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise DataError(
-                f"dataset.root={self.root}: cannot read {error.filename or 'it'} ({error.strerror})"
-            ) from None
 
     def _origin(self) -> str:
         return f"dataset.root={self.root}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -172,6 +173,15 @@ def _check_labels(labels: NDArray[np.int64], facts: Facts, where: str) -> None:
             f"{where}: row {row}: label {labels[row]} is not in 0..{facts.num_classes - 1} "
             f"(dataset.num_classes={facts.num_classes})"
         )
+
+
+@contextmanager
+def explained(root: str | None) -> Iterator[None]:
+    """Turn an OSError of reading below ``root`` into a DataError."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"dataset.root={root}: cannot read {error.filename or 'it'} ({error.strerror})") from None
 
 
 def words(error: Exception) -> str:
