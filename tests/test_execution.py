@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict
 from typing import Any
 
 import pytest
 import torch
 
 from bimp_exp import lr, phase, training
+from bimp_exp.dataset import loaded
 from bimp_exp.seeds import derive
 from tests.toy_runs import Pixels, experiment, run
 
@@ -27,7 +29,8 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("wanted", [False, True])
-def test_validation_images_are_augmented_as_the_conventions_say(wanted: bool) -> None:
+def test_validation_images_are_augmented_as_the_conventions_say(wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaded, "_kept", OrderedDict())  # another test may have loaded the same
     made = experiment("imp", dataset=Pixels())
     made = dataclasses.replace(made, conventions=dataclasses.replace(made.conventions, augment_validation=wanted))
     run(made)
