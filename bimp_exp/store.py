@@ -95,8 +95,11 @@ class Phases:
         _write(newest, key, about, state)
 
     def lease(self, key: str) -> Lease | None:
-        """The right to compute phase ``key``, or None where a living process has it."""
-        return Lease.take(self.root / key / "lease")
+        """The right to compute phase ``key``, or None where a living process has it; UserError where nothing can be written."""
+        try:
+            return Lease.take(self.root / key / "lease")
+        except OSError as error:
+            raise UserError(f"cannot write {self.root}: {error.strerror}; give store.root another folder") from None
 
 
 def header(path: Path) -> dict[str, Any]:

@@ -16,9 +16,9 @@ import yaml
 from hydra.utils import instantiate
 
 from bimp_exp import numerics, store_commands
-from bimp_exp.errors import ConfigError, DataError
+from bimp_exp.errors import ConfigError, DataError, UserError
 from bimp_exp.lease import Lease
-from bimp_exp.store import Store, header
+from bimp_exp.store import Phases, Store, header
 from tests.conftest import ROOT
 from tests.test_resume import came_to, config, do
 
@@ -213,3 +213,9 @@ def test_a_store_that_cannot_be_written_is_refused_before_anything_is_made(tmp_p
             Store(root=str(root), every=60).check()
     Store(root=str(tmp_path / "new" / "deep"), every=60).check()
     assert not (tmp_path / "new").exists()
+
+
+def test_a_store_that_stops_taking_files_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "store").touch()
+    with pytest.raises(UserError, match=r"^cannot write .*store: .*; give store\.root another folder$"):
+        Phases(root=tmp_path / "store", every=60).lease("key")
