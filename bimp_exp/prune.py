@@ -50,12 +50,14 @@ def num_pruned(phase: Phase, num_weights: int, gone: int, *, per_cycle: bool) ->
 
 def num_gone(masks: Masks) -> int:
     """How many weights ``masks`` remove."""
-    return sum(int((~mask).sum()) for mask in masks.values())
+    left = [mask.count_nonzero() for mask in masks.values()]
+    return sum(mask.numel() for mask in masks.values()) - int(torch.stack(left).sum()) if left else 0
 
 
 def norm(tensors: Iterable[Tensor]) -> float:
     """L2 norm of all entries together, summed in float64."""
-    return math.sqrt(sum(t.detach().double().square().sum().item() for t in tensors))
+    squares = [t.detach().double().square().sum() for t in tensors]
+    return math.sqrt(sum(torch.stack(squares).tolist())) if squares else 0.0
 
 
 def other_weights_and_biases(model: nn.Module, weights: Iterable[str]) -> list[nn.Parameter]:

@@ -93,7 +93,9 @@ def fit(
     with the first such step and its rate.
     """
     weights: list[Tensor] = [weight for weight, _ in masked]
-    keep = tuple(mask.to(weight) for weight, mask in masked)
+    keep = tuple(
+        torch.empty_like(weight).copy_(mask) for weight, mask in masked
+    )  # laid out alike, or each takes a kernel
     forward = runtime.forward(model, device)
     num_seen = Counter[int]()  # steps so far, by the number of images
     steps_per_epoch = -(-len(data.train) // batch_size)

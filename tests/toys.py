@@ -67,8 +67,8 @@ def train(model: nn.Module, images: Data, *, lr: Schedule | float = 0.1, steps: 
         model.parameters()
     )
     settings: dict[str, Any] = {
-        "method": Dense(), "masked": [], "runtime": RUNTIME, "batch_size": 8, "seed": 0,
+        "method": Dense(), "masked": [], "runtime": RUNTIME, "batch_size": 8, "seed": 0, "device": CPU,
         "progress": lambda done, n, loss, rate: None, "at": Position(), "after_step": lambda: None,
     }  # fmt: skip
     schedule = lr if isinstance(lr, Schedule) else constant(lr, steps)
-    return list(fit(model, images, lr=schedule, optimizer=optimizer, device=CPU, **(settings | changes)))
+    return list(fit(model, images, lr=schedule, optimizer=optimizer, **(settings | changes)))

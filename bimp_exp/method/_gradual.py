@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from bimp_exp import prune
 from bimp_exp.errors import ConfigError
-from bimp_exp.selector.base import Cut, Masks, Selector
+from bimp_exp.method.base import Setting
+from bimp_exp.selector.base import Cut, Masks
 
 
 def num_prunings(epochs: float, interval: int) -> int:
@@ -48,11 +48,10 @@ def num_pruned_after(k: int, count: int, final: float, num_weights: int, *, per_
     return gone
 
 
-def exact(selector: Selector, weights: Mapping[str, Tensor], num_pruned: int, masks: Masks | None = None) -> Masks:
+def exact(setting: Setting, weights: Mapping[str, Tensor], num_pruned: int, masks: Masks | None = None) -> Masks:
     """Masks without ``num_pruned`` of all ``weights``, chosen anew or, where there are any, on top of ``masks``."""
-    masks = masks or {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
-    num_gone = prune.num_gone(masks)
+    num_gone = prune.num_gone(masks) if masks else 0
     num_pruned = max(num_gone, num_pruned)
-    left = sum(w.numel() for w in weights.values()) - num_gone
+    left = setting.num_weights - num_gone
     fraction = (num_pruned - num_gone) / left if left else 0.0
-    return selector(weights, masks, Cut(fraction=fraction, num_pruned=num_pruned))
+    return setting.selector(weights, masks or setting.everything, Cut(fraction=fraction, num_pruned=num_pruned))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -67,10 +67,15 @@ def detach(model: nn.Module, weights: Mapping[str, nn.Parameter]) -> None:
 
 def set_masks(modules: Mapping[str, Masked], masks: Masks) -> None:
     """Use ``masks`` from now on."""
-    for name, module in modules.items():
-        module.mask.copy_(masks[name])
+    torch._foreach_copy_([module.mask for module in modules.values()], [masks[name] for name in modules])
 
 
 def second_decay(setting: Setting) -> Tensor:
     """weight_decay / 2 * ||W||^2: in the published code CS and DST add it to the loss, and SGD decays W as well."""
-    return 0.5 * setting.weight_decay * torch.stack([w.square().sum() for w in setting.weights.values()]).sum()
+    return 0.5 * setting.weight_decay * in_memory_order(list(setting.weights.values())).square().sum()
+
+
+def in_memory_order(tensors: Sequence[Tensor]) -> Tensor:
+    """The entries of all as one vector, to be summed; copied at once, whatever their layouts, and so are its gradients."""
+    by_stride = [sorted(range(tensor.dim()), key=tensor.stride, reverse=True) for tensor in tensors]
+    return torch.cat([tensor.permute(dims).flatten() for tensor, dims in zip(tensors, by_stride, strict=True)])

@@ -8,6 +8,7 @@ model, an entry of ``state`` or a pure function of the step, so a run can stop a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ class Setting:
     def num_pruned(self) -> int:
         """Of them, how many are gone in the end: round(S N), halves to the even number."""
         return round(self.sparsity * self.num_weights)
+
+    @cached_property
+    def everything(self) -> Masks:
+        """Masks that keep all weights; not to be written to."""
+        import torch
+
+        return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in self.weights.items()}
 
 
 @dataclass(kw_only=True)

@@ -24,14 +24,14 @@ LOWEST = -80  # e^80 is a number in fp32
 
 
 class Gate(nn.Module):
-    """The effective weight of one layer; ``s`` has the weight's shape."""
+    """The effective weight of one layer; ``s`` has the weight's shape, ``beta`` is that of all layers."""
 
     beta: Tensor
 
-    def __init__(self, weight: Tensor, initial: float) -> None:
+    def __init__(self, weight: Tensor, initial: float, beta: Tensor) -> None:
         super().__init__()
         self.s = nn.Parameter(torch.full_like(weight, initial))
-        self.register_buffer("beta", torch.ones((), dtype=weight.dtype, device=weight.device))
+        self.register_buffer("beta", beta)
         self.scale = 1 / torch.tensor(initial, dtype=torch.float64).sigmoid().item()
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -57,6 +57,7 @@ class CS(Method):
     final: Literal["trained", "ticket"]
     double_weight_decay: bool
     gates: dict[str, Gate] = field(init=False, repr=False)
+    beta: Tensor = field(init=False, repr=False)
 
     def check(self, setting: Setting) -> None:
         """See Method."""
@@ -66,7 +67,10 @@ class CS(Method):
     def attach(self, setting: Setting) -> None:
         """See Method."""
         super().attach(setting)
-        self.gates = _parametrize.attach(setting.model, setting.weights, lambda weight: Gate(weight, self.initial))
+        first = next(iter(setting.weights.values()))
+        self.beta = torch.ones((), dtype=first.dtype, device=first.device)
+        make = lambda weight: Gate(weight, self.initial, self.beta)  # noqa: E731
+        self.gates = _parametrize.attach(setting.model, setting.weights, make)
 
     def undecayed(self) -> list[nn.Parameter]:
         """The s of every weight, unless as in the published code."""
@@ -74,13 +78,13 @@ class CS(Method):
 
     def penalty(self) -> Tensor:
         """strength * sum sigmoid(beta s)."""
-        total = self.strength * torch.stack([(g.beta * g.s).sigmoid().sum() for g in self.gates.values()]).sum()
+        every = _parametrize.in_memory_order([gate.s for gate in self.gates.values()])
+        total = self.strength * (self.beta * every).sigmoid().sum()
         return total + _parametrize.second_decay(self.setting) if self.double_weight_decay else total
 
     def on_step(self, step: int, optimizer: Optimizer) -> None:
         """beta for the next step."""
-        for gate in self.gates.values():
-            gate.beta.fill_(self.final_beta ** ((step + 1) / self.setting.num_steps))
+        self.beta.fill_(self.final_beta ** ((step + 1) / self.setting.num_steps))
 
     def detach(self) -> None:
         """Keep the weights with s > 0, at the values that ``final`` says."""

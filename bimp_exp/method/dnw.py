@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
 from bimp_exp.errors import ConfigError
 from bimp_exp.method import _parametrize
 from bimp_exp.method._gradual import exact
 from bimp_exp.method.base import Method, Prunes, Setting
+from bimp_exp.selector._smallest import smallest
+from bimp_exp.selector._vector import join, part
 from bimp_exp.selector.base import Masks
 from bimp_exp.selector.global_ import Global
 
@@ -62,9 +62,7 @@ class DNW(Method):
         """The mask of the stored weights at the goal."""
         setting = self.setting
         masks = (
-            _above_threshold(setting)
-            if self.strict_threshold
-            else exact(setting.selector, setting.weights, setting.num_pruned)
+            _above_threshold(setting) if self.strict_threshold else exact(setting, setting.weights, setting.num_pruned)
         )
         _parametrize.set_masks(self.masked, masks)
 
@@ -76,8 +74,9 @@ class DNW(Method):
 def _above_threshold(setting: Setting) -> Masks:
     """|w| > tau, the int(S N)-th smallest |w|; everything where int(S N) = 0."""
     num_pruned = int(setting.sparsity * setting.num_weights)
-    sizes = {name: weight.detach().abs() for name, weight in setting.weights.items()}
     if num_pruned == 0:
-        return {name: torch.ones_like(size, dtype=torch.bool) for name, size in sizes.items()}
-    threshold = torch.cat([size.flatten() for size in sizes.values()]).kthvalue(num_pruned).values
-    return {name: size > threshold for name, size in sizes.items()}
+        return setting.everything
+    weights = list(setting.weights.values())
+    sizes = join([weight.detach() for weight in weights]).abs()
+    threshold = sizes.masked_fill(~smallest(sizes, num_pruned), 0.0).amax()
+    return dict(zip(setting.weights, part(sizes > threshold, weights), strict=True))

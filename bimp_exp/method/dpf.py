@@ -56,7 +56,7 @@ class DPF(Method):
 
     def choose(self, num_pruned: int) -> None:
         """The mask of the stored weights without ``num_pruned`` of them."""
-        _parametrize.set_masks(self.masked, exact(self.setting.selector, self.setting.weights, num_pruned))
+        _parametrize.set_masks(self.masked, exact(self.setting, self.setting.weights, num_pruned))
 
     def detach(self) -> None:
         """The last mask applied; it may be up to ``refresh`` - 1 steps older than the weights (published code)."""

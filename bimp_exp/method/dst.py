@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from bimp_exp.method import _parametrize
 from bimp_exp.method.base import Method, Prunes, Setting
+from bimp_exp.selector._vector import join
 from bimp_exp.types import NonNegative
 
 if TYPE_CHECKING:
@@ -61,11 +62,20 @@ class DST(Method):
     strength: NonNegative
     double_weight_decay: bool
     layers: dict[str, Threshold] = field(init=False, repr=False)
+    layer: Tensor = field(init=False, repr=False)  # of each unit
+    unit: Tensor = field(init=False, repr=False)  # of each weight
+    sizes: Tensor = field(init=False, repr=False)  # weights in each layer
 
     def attach(self, setting: Setting) -> None:
         """See Method."""
         super().attach(setting)
         self.layers = _parametrize.attach(setting.model, setting.weights, Threshold)
+        weights = list(setting.weights.values())
+        device = weights[0].device
+        num_units, per_unit = torch.tensor([(len(w), w[0].numel()) for w in weights], device=device).T
+        self.layer = torch.arange(len(weights), device=device).repeat_interleave(num_units)
+        self.unit = torch.arange(len(self.layer), device=device).repeat_interleave(per_unit[self.layer]).int()
+        self.sizes = num_units * per_unit
 
     def penalty(self) -> Tensor:
         """strength * sum exp(-t)."""
@@ -73,12 +83,16 @@ class DST(Method):
         return total + _parametrize.second_decay(self.setting) if self.double_weight_decay else total
 
     def on_step(self, step: int, optimizer: Optimizer) -> None:
-        """Set the thresholds of nearly empty layers back to 0, without asking the device."""
+        """Set the thresholds of nearly empty layers back to 0: all layers at once, and the host does not wait."""
         with torch.no_grad():
-            for name, layer in self.layers.items():
-                weight = self.setting.weights[name]
-                num_kept = (layer.excess(weight) > 0).count_nonzero()
-                layer.t.mul_(100 * num_kept > weight.numel())
+            thresholds: list[Tensor] = [layer.t for layer in self.layers.values()]
+            sizes = join([weight.detach() for weight in self.setting.weights.values()]).abs()
+            kept = (sizes > torch.cat(thresholds).index_select(0, self.unit)).cumsum(0)
+            num_kept = kept.index_select(0, self.sizes.cumsum(0) - 1).diff(prepend=self.sizes.new_zeros(1))
+            enough = (100 * num_kept > self.sizes).to(thresholds[0])
+            torch._foreach_mul_(
+                thresholds, torch.split(enough.index_select(0, self.layer), [len(t) for t in thresholds])
+            )
 
     def detach(self) -> None:
         """See Method."""

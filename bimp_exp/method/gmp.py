@@ -60,7 +60,7 @@ class GMP(Method):
         """The masks of event k = 1..K."""
         setting, per_event = self.setting, self.mode == "hard" and self.count_per_event
         num_pruned = num_pruned_after(k, self.num_prunings, setting.sparsity, setting.num_weights, per_event=per_event)
-        return exact(setting.selector, setting.weights, num_pruned, self.hard_masks())
+        return exact(setting, setting.weights, num_pruned, self.hard_masks())
 
     def hard_masks(self) -> Masks:
         """See Method."""

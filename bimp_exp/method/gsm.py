@@ -10,16 +10,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
 
 from bimp_exp import prune
 from bimp_exp.method._gradual import exact
 from bimp_exp.method._ranking import survivors
 from bimp_exp.method.base import Method, Prunes
-
-
-def _importance(parameter: nn.Parameter) -> Tensor:
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter * parameter.grad
 
 
 @dataclass(kw_only=True)
@@ -32,11 +27,9 @@ class GSM(Method):
 
     def on_gradients(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Keep the gradients of the k weights that matter most."""
-        keep = survivors(self.setting, _importance, everything=self.rank_all_parameters)
-        for parameter, mask in keep:
-            if parameter.grad is not None:
-                parameter.grad.mul_(mask)
+        _, gradients, keep = survivors(self.setting, torch._foreach_mul, everything=self.rank_all_parameters)
+        torch._foreach_mul_(gradients, keep)
 
     def detach(self) -> None:
         """Prune to the goal."""
-        prune.apply(self.setting.weights, exact(self.setting.selector, self.setting.weights, self.setting.num_pruned))
+        prune.apply(self.setting.weights, exact(self.setting, self.setting.weights, self.setting.num_pruned))

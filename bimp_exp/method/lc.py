@@ -8,15 +8,14 @@ is pruned to the goal by magnitude. The authors' own form alternates with an aug
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+import torch
 
 from bimp_exp import prune
 from bimp_exp.method._gradual import exact
 from bimp_exp.method._ranking import survivors
 from bimp_exp.method.base import Method, Prunes
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(kw_only=True)
@@ -29,11 +28,9 @@ class LC(Method):
 
     def on_gradients(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Cancel the weight decay of the k largest weights."""
-        keep = survivors(self.setting, lambda p: p.detach(), everything=self.rank_all_parameters)
-        for parameter, mask in keep:
-            if parameter.grad is not None:
-                parameter.grad.sub_(parameter.detach() * mask, alpha=self.setting.weight_decay)
+        weights, gradients, keep = survivors(self.setting, lambda w, _: w, everything=self.rank_all_parameters)
+        torch._foreach_sub_(gradients, torch._foreach_mul(weights, keep), alpha=self.setting.weight_decay)
 
     def detach(self) -> None:
         """Prune to the goal."""
-        prune.apply(self.setting.weights, exact(self.setting.selector, self.setting.weights, self.setting.num_pruned))
+        prune.apply(self.setting.weights, exact(self.setting, self.setting.weights, self.setting.num_pruned))

@@ -100,7 +100,7 @@ class LCLagrangian(Method):
         """Delta = the k largest of W - lambda / mu."""
         setting = self.setting
         moved = {name: w - self.state[f"multiplier {name}"] / mu for name, w in setting.weights.items()}
-        masks = exact(setting.selector, moved, setting.num_pruned)
+        masks = exact(setting, moved, setting.num_pruned)
         self.state |= {f"delta {name}": moved[name] * masks[name] for name in moved}
 
     def detach(self) -> None:

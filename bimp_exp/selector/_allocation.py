@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bimp_exp.selector._smallest import smallest
+from bimp_exp.selector._vector import join, part
 from bimp_exp.selector.base import Cut, Masks, Selector
 
 GONE = -1.0  # the score of what is pruned already: below all others, so that it stays pruned
@@ -18,15 +19,15 @@ GONE = -1.0  # the score of what is pruned already: below all others, so that it
 
 def one_threshold(scores: Mapping[str, Tensor], masks: Masks, num_pruned: int) -> Masks:
     """New masks without the ``num_pruned`` lowest scores, all >= 0, of all layers together; a layer may lose everything."""
-    every = torch.cat([score.masked_fill(~masks[name], GONE).flatten() for name, score in scores.items()])
-    parts = torch.split(~smallest(every, num_pruned), [score.numel() for score in scores.values()])
-    return {name: part.view(score.shape) for (name, score), part in zip(scores.items(), parts, strict=True)}
+    every = join(list(scores.values())).masked_fill(~join([masks[name] for name in scores]), GONE)
+    kept = part(~smallest(every, num_pruned), list(scores.values()))
+    return dict(zip(scores, kept, strict=True))
 
 
-def lowest_go(scores: Tensor, mask: Tensor, count: int) -> Tensor:
-    """The mask of one layer without the ``count`` lowest ``scores``, all >= 0, among what it keeps."""
-    num_gone = mask.numel() - int(mask.count_nonzero())
-    return ~smallest(scores.masked_fill(~mask, GONE).flatten(), num_gone + count).view(mask.shape)
+def lowest_go(scores: Tensor, mask: Tensor, num_gone: int) -> Tensor:
+    """The mask of one layer without the ``num_gone`` lowest ``scores``, all >= 0, among which are those it has lost already."""
+    gone = smallest(scores.masked_fill(~mask, GONE).flatten(), num_gone)
+    return torch.empty_like(scores, dtype=torch.bool).copy_(~gone.view(scores.shape))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,10 @@ class PerLayer(Selector):
 
     def __call__(self, weights: Mapping[str, Tensor], masks: Masks, cut: Cut) -> Masks:
         """See Selector."""
-        layers = [Layer(shape=tuple(w.shape), num_left=int(masks[name].count_nonzero())) for name, w in weights.items()]
-        counts = zip(weights.items(), self.counts(layers, cut), strict=True)
-        return {name: lowest_go(w.detach().abs(), masks[name], count) for (name, w), count in counts}
+        left = torch.stack([masks[name].count_nonzero() for name in weights]).tolist()
+        layers = [Layer(shape=tuple(w.shape), num_left=n) for w, n in zip(weights.values(), left, strict=True)]
+        gone = [x.num_weights - x.num_left + n for x, n in zip(layers, self.counts(layers, cut), strict=True)]
+        return {
+            name: lowest_go(w.detach().abs(), masks[name], n)
+            for (name, w), n in zip(weights.items(), gone, strict=True)
+        }

@@ -15,17 +15,37 @@ UNSIGNED = {torch.float32: np.uint32, torch.float64: np.uint64}  # of the same w
 def smallest(scores: Tensor, count: int) -> Tensor:
     """A bool tensor of the shape of the 1-D ``scores``: True at its ``count`` smallest entries.
 
-    Of equal scores the ones with the lower index are taken. NaN counts as largest. float32 and float64 on the CPU cost a
-    few passes over memory; anything else is sorted, on its device.
+    Of equal scores the ones with the lower index are taken. NaN counts as largest. Nothing is sorted: it costs a few passes
+    over memory, and on a GPU the host does not wait.
     """
     if not 0 <= count <= scores.numel():
         raise ValueError(f"count {count} of {scores.numel()} scores")
     if scores.device.type == "cpu" and scores.dtype in UNSIGNED:
         return torch.from_numpy(_select(scores.numpy(), UNSIGNED[scores.dtype], count))
-    if scores.is_floating_point():
-        scores = scores.masked_fill(scores.isnan(), torch.nan)  # all NaN alike, whatever their bits
-    order = scores.sort(stable=True).indices
-    return torch.zeros_like(scores, dtype=torch.bool).scatter_(0, order[:count], True)
+    return _select_anywhere(scores, count)
+
+
+def _select_anywhere(scores: Tensor, count: int) -> Tensor:
+    """The same with PyTorch's own operations, all of them deterministic on a GPU."""
+    if count in (0, scores.numel()):
+        return torch.full_like(scores, count > 0, dtype=torch.bool)
+    keys = _ordered(scores)
+    if 2 * count <= len(keys):
+        threshold = keys.topk(count, largest=False, sorted=False).values.amax()
+    else:
+        threshold = keys.topk(len(keys) - count + 1, sorted=False).values.amin()
+    below, ties = keys < threshold, keys == threshold
+    return below | (ties & (ties.cumsum(0) <= count - below.sum()))
+
+
+def _ordered(scores: Tensor) -> Tensor:
+    """Integers in the order of ``scores``, equal where these are: the bits of a float, of which a negative one's are turned."""
+    if not scores.is_floating_point():
+        return scores
+    wide = scores if scores.dtype == torch.float64 else scores.float()
+    wide = wide.masked_fill(wide.isnan(), torch.nan) + 0.0  # one NaN, and one zero
+    bits = wide.view(torch.int64 if wide.dtype == torch.float64 else torch.int32)
+    return torch.where(bits < 0, bits ^ torch.iinfo(bits.dtype).max, bits)
 
 
 def _select(values: NDArray[Any], unsigned: Any, count: int) -> NDArray[np.bool]:

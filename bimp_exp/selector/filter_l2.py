@@ -38,5 +38,5 @@ def _without_filters(weight: Tensor, mask: Tensor, fraction: float) -> Tensor:
     num_left = int(left.count_nonzero())
     count = max(0, min(round(fraction * num_left), num_left - 1))
     norms = torch.linalg.vector_norm(weight.masked_fill(~mask, 0.0).flatten(1), dim=1, dtype=torch.float64)
-    kept = lowest_go(norms, left, count)
+    kept = lowest_go(norms, left, len(left) - num_left + count)
     return mask & kept.view(-1, *[1] * (mask.ndim - 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from bimp_exp.selector._allocation import one_threshold
@@ -17,4 +18,5 @@ class Global(Selector):
 
     def __call__(self, weights: Mapping[str, Tensor], masks: Masks, cut: Cut) -> Masks:
         """See Selector."""
-        return one_threshold({name: w.detach().abs() for name, w in weights.items()}, masks, cut.num_pruned)
+        sizes = torch._foreach_abs([w.detach() for w in weights.values()])
+        return one_threshold(dict(zip(weights, sizes, strict=True)), masks, cut.num_pruned)
