@@ -1,35 +1,51 @@
-"""compiled: on a GPU, training with ``runtime.compile`` over training as configured, and how long compiling takes."""
+"""compiled: training with ``runtime.compile`` over the same without, over the plain loop, and how long compiling takes."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 
 import torch
 
 from benchmarks.ours import Ours, Settings, chosen
-from benchmarks.rounds import Clock, Row, Skipped, interleave, make, note, rate, ratio
+from benchmarks.plain import PLAIN, Aside
+from benchmarks.rounds import Clock, Contender, Row, Skipped, interleave, make, note, rate, ratio
+from benchmarks.training import BARS, DEFAULT, FP32
 
 LEAST = 120.0  # seconds: compiling cannot be broken off
+COMPILED = ", compiled"
+GRAPHS = ", compiled, in graphs"
 
 
 def measure(settings: Settings, clock: Clock) -> list[Row]:
-    """The first of the models. (On a CPU it has gained nothing beside bf16, and cost half a minute.)"""
-    if not torch.cuda.is_available():
-        raise Skipped("there is no GPU")
+    """The first of the models."""
     if clock.left() < LEAST:
         raise Skipped(f"compiling may take {LEAST:.0f} s, and {clock.left():.0f} s were left")
-    model = settings.models[0]
-    ready = make(
-        {
-            "as configured": lambda: Ours(settings, model).train,
-            "compiled": lambda: Ours(settings, model, "runtime.compile=on").train,
-            "compiled, in graphs": lambda: Ours(settings, model, "runtime.compile=graphs").train,
-        },
-        clock,
-    )
-    rounds = interleave(ready, clock, settings.rounds)
-    _, *others = ready.contenders
+    model, gpu = settings.models[0], torch.cuda.is_available()
+    eager = {DEFAULT: []} if gpu else {DEFAULT: [], FP32: ["runtime.precision=fp32"]}
+    hows = {COMPILED: "on", GRAPHS: "graphs"} if gpu else {COMPILED: "on"}
+    variants = {
+        name + how: (name, [*overrides, f"runtime.compile={value}"])
+        for name, overrides in eager.items()
+        for how, value in hows.items()
+    }
+    with closing(Aside(settings, model)) as plain:
+        makers: dict[str, Callable[[], Contender]] = {PLAIN: lambda: plain.train}
+        makers |= {name: partial(_trainer, settings, model, overrides) for name, overrides in eager.items()}
+        makers |= {name: partial(_trainer, settings, model, overrides) for name, (_, overrides) in variants.items()}
+        ready = make(makers, clock)
+        rounds = interleave(ready, clock, settings.rounds, pids=[plain.process.pid or 0])
+    bars = BARS if model == "resnet56" and not gpu else {}
+    made = {name: base for name, (base, _) in variants.items() if name in ready.contenders}
     return [
-        *(ratio(f"{model}: {name} / as configured", rounds, name, "as configured") for name in others),
-        *(rate(f"{model}: {name}", "images/s", rounds, name) for name in ready.contenders),
+        *(ratio(f"{model}: {name} / not compiled", rounds, name, base) for name, base in made.items()),
+        *(ratio(f"{model}: {name} / {PLAIN}", rounds, name, PLAIN, bars.get(base)) for name, base in made.items()),
+        *(rate(f"{model}: {name}", "images/s", rounds, name) for name in made),
         *ready.notes,
-        note(f"as configured is {chosen(settings)}"),
+        note(f"{DEFAULT} is {chosen(settings)}"),
     ]
+
+
+def _trainer(settings: Settings, model: str, overrides: list[str]) -> Contender:
+    return Ours(settings, model, *overrides).train

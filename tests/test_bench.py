@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import external, method_cost, ours, plain, report, roofline, rounds
+from benchmarks import compiled, external, method_cost, ours, plain, report, roofline, rounds, training
 from benchmarks.rounds import Clock, Round, Skipped
 from tests.conftest import ROOT
 
@@ -94,12 +95,21 @@ def test_the_other_parts_run(part: str, settings: ours.Settings) -> None:
     assert not [row["note"] for row in rows if "skipped" in row.get("note", "")]
 
 
-@pytest.mark.parametrize("part", ["roofline", "compiled"])
-def test_what_needs_a_gpu_says_so(part: str, settings: ours.Settings) -> None:
+def test_what_needs_a_gpu_says_so(settings: ours.Settings) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(Skipped, match="no GPU"):
-        of_part(part, settings)
+        of_part("roofline", settings)
+
+
+@pytest.mark.skipif(os.environ.get("BIMP_COMPILE") != "all", reason="compiles for most of a minute; BIMP_COMPILE=all")
+def test_compiling_is_measured_if_there_is_time(settings: ours.Settings) -> None:
+    rows = compiled.measure(settings, Clock(compiled.LEAST + 60))
+    told = [row["what"] for row in rows if "what" in row]
+    assert f"resnet20: {training.DEFAULT}, compiled / not compiled" in told
+    assert f"resnet20: {training.FP32}, compiled / {plain.PLAIN}" in told
+    with pytest.raises(Skipped, match="compiling may take"):
+        compiled.measure(settings, Clock(compiled.LEAST))
 
 
 def test_the_bounds_are_those_of_the_layers_shapes(settings: ours.Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,17 +32,22 @@ from tests.toy_runs import parts
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
 COMPILED = METHODS if os.environ.get("BIMP_COMPILE") == "all" else ["str"]  # compiling takes half a minute
 STEPS = 100
+CLOSE = {"cs": 2e-3}
+"""Losses fall from 1.3 to 0.15. The largest gap seen is 9e-7, and 5e-4 with CS, whose masks double any difference as they harden."""
 HALF = Cut(fraction=0.5, num_pruned=(72 + 576 + 32) // 2)
 PLAIN: Runtime = instantiate(parts("runtime", "plain")["runtime"])
 
 
 def network() -> nn.Module:
-    """Two convolutions with batch-norm and a classifier, 72 + 576 + 32 prunable weights; the same every time."""
+    """Two convolutions with batch-norm and a classifier, 72 + 576 + 32 prunable weights; the same every time.
+
+    Smooth: a ReLU whose input is within 1e-7 of 0, of a million in 100 steps, is on in one way to compute and off in another.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Sequential(
-            nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-            nn.Conv2d(8, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+            nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.SiLU(),
+            nn.Conv2d(8, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.SiLU(),
             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4),
         )  # fmt: skip
 
@@ -113,9 +118,8 @@ def test_a_list_of_parameters_is_updated_like_each_in_turn_to_the_bit(method: st
 @pytest.mark.parametrize("how", [{"update": "fused"}, {"channels_last": True}], ids=str)
 @pytest.mark.parametrize("method", METHODS)
 def test_fp32_rounded_otherwise_is_the_same_training(method: str, how: dict[str, Any]) -> None:
-    """Of losses that fall from 1.3 to 0.1 the largest gap seen is 5e-5; of weights, 4e-5."""
     ours = outcome(method, dataclasses.replace(PLAIN, **how))
-    assert max(gap(method, ours)) < 1e-3
+    assert max(gap(method, ours)) < CLOSE.get(method, 1e-5)
     assert ours.num_zeros == plain(method).num_zeros
 
 
@@ -132,6 +136,8 @@ def test_bf16_learns_as_much_and_prunes_as_much(method: str) -> None:
 
 @pytest.mark.parametrize("method", COMPILED)
 def test_compiled_it_is_the_same_training_and_the_names_stay(method: str) -> None:
-    ours = outcome(method, dataclasses.replace(PLAIN, compile="on"))
-    assert max(gap(method, ours)) < 1e-3
+    how = dataclasses.replace(PLAIN, compile="on", device="cpu", threads=1)
+    how.start()  # lifts the limit beyond which PyTorch goes on uncompiled
+    ours = outcome(method, how)
+    assert max(gap(method, ours)) < CLOSE.get(method, 1e-5)
     assert ours.num_zeros == plain(method).num_zeros
