@@ -33,7 +33,7 @@ METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml")
 COMPILED = METHODS if os.environ.get("BIMP_COMPILE") == "all" else ["str"]  # compiling takes half a minute
 STEPS = 100
 CLOSE = {"cs": 2e-3}
-"""Losses fall from 1.3 to 0.15. The largest gap seen is 9e-7, and 5e-4 with CS, whose masks double any difference as they harden."""
+"""Losses fall from 1.3 to 0.15. The largest gap seen is 9e-7; 5e-4 with CS, whose masks double any difference as they harden."""
 HALF = Cut(fraction=0.5, num_pruned=(72 + 576 + 32) // 2)
 PLAIN: Runtime = instantiate(parts("runtime", "plain")["runtime"])
 
