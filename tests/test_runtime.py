@@ -72,6 +72,13 @@ def test_a_phase_is_named_by_what_auto_became(monkeypatch: pytest.MonkeyPatch) -
     assert not {*fp32} & {*named(dataclasses.replace(AUTO, update="loop"))}
 
 
+def test_fp32_is_fp32_on_a_gpu_too() -> None:
+    torch.backends.cudnn.allow_tf32 = True  # PyTorch's default
+    RUNTIME.start()
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
 def test_new_tensors_are_not_filled_first() -> None:
     """Deterministic algorithms would ask for it, and nothing here reads memory that it has not written."""
     torch.utils.deterministic.fill_uninitialized_memory = True  # PyTorch's default

@@ -15,6 +15,7 @@ import torch
 from hydra.utils import instantiate
 
 from bimp_exp import prune
+from bimp_exp.dataset import data
 from bimp_exp.dataset.data import Data, Split
 from bimp_exp.lr import linear
 from bimp_exp.method.base import Setting
@@ -33,12 +34,12 @@ STEPS = 5 * STEPS_PER_EPOCH
 RUNTIME = dataclasses.replace(toys.RUNTIME, update="foreach", channels_last=True)
 
 
-def moved(data: Data, device: torch.device) -> Data:
+def moved(images: Data, device: torch.device) -> Data:
     there = {
         name: Split(images=split.images.to(device), labels=split.labels.to(device))
-        for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test))
+        for name, split in (("train", images.train), ("validation", images.validation), ("test", images.test))
     }
-    return dataclasses.replace(data, **there)
+    return dataclasses.replace(images, **there)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ def trained(method: str, device: torch.device, *, depth: int = 8) -> Steps:
     """A small ResNet by a method that ends with half of the weights, or has lost half of them before."""
     one = toys.data(3 * STEPS_PER_EPOCH, side=8, num_classes=4, augment=True)
     coloured = dataclasses.replace(one.train, images=one.train.images.repeat(1, 3, 1, 1))
-    data = dataclasses.replace(
+    images = dataclasses.replace(
         one, train=coloured, mean=(0.5,) * 3, std=(0.25,) * 3, memory_format=RUNTIME.memory_format
     )
     with torch.random.fork_rng():
@@ -111,7 +112,7 @@ def trained(method: str, device: torch.device, *, depth: int = 8) -> Steps:
     )
     counts: list[tuple[int, int]] = []
     epochs = toys.train(
-        model, moved(data, device), lr=linear(0.05, STEPS), optimizer=optimizer, method=how, runtime=RUNTIME, device=device,
+        model, moved(images, device), lr=linear(0.05, STEPS), optimizer=optimizer, method=how, runtime=RUNTIME, device=device,
         batch_size=3, masked=[(weights[name], mask) for name, mask in masks.items()],
         progress=lambda done, n, loss, rate: counts.append((num_waits(), num_kernels())),
     )  # fmt: skip
@@ -154,6 +155,19 @@ def test_a_method_launches_few_kernels_more_than_dense_training(method: str, mos
         for depth in (8, 20):
             dense, ours = (median(inside(trained(name, device, depth=depth).kernels)) for name in ("dense", method))
             assert ours - dense <= most + each_layer * depth, depth
+
+
+def test_batches_have_the_same_bits_however_many_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "AT_ONCE", 7)  # two of three images
+    images = toys.data(20, side=8, num_classes=4, augment=True)
+    here = images.epoch(seed=1, epoch=2, batch_size=3)
+    with second_device() as device:
+        there = moved(images, device).epoch(seed=1, epoch=2, batch_size=3)
+        for index in (0, 1, 2, 6, 3, 0):  # the last has two
+            for ours, theirs in zip(there[index], here[index], strict=True):
+                assert torch.equal(ours.cpu(), theirs)
+        with pytest.raises(IndexError):
+            there[7]
 
 
 def test_tensors_of_the_two_devices_do_not_mix() -> None:

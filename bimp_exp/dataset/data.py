@@ -6,7 +6,7 @@ Pixels stay uint8 until a batch is made: x = (pixel / 255 - mean) / std.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -16,6 +16,7 @@ from bimp_exp.dataset.augment import Augmentation, Draws, augment, draw
 from bimp_exp.seeds import derive
 
 Batch = tuple[Tensor, Tensor]  # float32 [B, C, H, W] normalised, int64 [B]
+AT_ONCE = 2048  # images, at most, unless a batch has more
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,7 +59,7 @@ class Normalise:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Epoch:
-    """Batches made on the device; see Batches."""
+    """Batches made on the device, elsewhere than on a CPU many at once, for fewer kernels; see Batches."""
 
     split: Split
     batch_size: int
@@ -66,6 +67,7 @@ class Epoch:
     order: Tensor | None  # None: as they lie
     draws: Draws | None  # one per place in the order; None: no augmentation
     augmentation: Augmentation
+    made: dict[int, Batch] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return -(-len(self.split) // self.batch_size)
@@ -73,7 +75,17 @@ class Epoch:
     def __getitem__(self, index: int) -> Batch:
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        at_once = 1 if self.split.images.device.type == "cpu" else max(1, AT_ONCE // self.batch_size)
+        group, place = divmod(index, at_once)
+        if group not in self.made:
+            self.made.clear()
+            size = at_once * self.batch_size
+            self.made[group] = self._make(slice(group * size, (group + 1) * size))
+        images, labels = self.made[group]
+        part = slice(place * self.batch_size, (place + 1) * self.batch_size)
+        return images[part], labels[part]
+
+    def _make(self, part: slice) -> Batch:
         chosen = part if self.order is None else self.order[part]
         images = self.split.images[chosen]
         if self.draws is not None:
