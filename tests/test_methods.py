@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bimp_exp import prune
+from bimp_exp.method import _parametrize
 from bimp_exp.method._gradual import gradual_sparsity, num_prunings, sparsity_after
 from bimp_exp.method.base import Method, Setting
 from bimp_exp.method.cs import CS
@@ -102,8 +103,7 @@ def test_golden_steps(case: dict[str, Any], key: str, paper: bool) -> None:
         method.interval = None  # type: ignore[attr-defined]
     method.attach(setting)
     if inputs["method"] == "DPF":
-        for module in method.masked.values():  # type: ignore[attr-defined]
-            module.mask.fill_(1.0)
+        _parametrize.multiply(method.masked, weights, setting.everything)  # type: ignore[attr-defined]
     for name, values in inputs.get("initial_thresholds", {}).items():
         with torch.no_grad():
             method.layers[name].t.copy_(torch.tensor(values))  # type: ignore[attr-defined]

@@ -14,32 +14,26 @@ from bimp_exp.selector.base import Masks
 
 
 class Masked(nn.Module):
-    """w * mask; the gradient is masked too, so a pruned weight moves by weight decay and momentum only."""
+    """w * mask, as it was when ``multiply`` was last called; the gradient of the effective weight reaches every entry unchanged."""
 
     mask: Tensor
+    effective: Tensor
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.register_buffer("mask", torch.ones_like(weight))
+        self.register_buffer("effective", weight.clone())
 
     def forward(self, weight: Tensor) -> Tensor:
         """The effective weight."""
-        return weight * self.mask
-
-
-class StraightThrough(Masked):
-    """w * mask; the gradient of the effective weight reaches every entry unchanged."""
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """The effective weight."""
-        effective: Tensor = _Straight.apply(weight, self.mask)
+        effective: Tensor = _Instead.apply(weight, self.effective)
         return effective
 
 
-class _Straight(torch.autograd.Function):
+class _Instead(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, mask: Tensor) -> Tensor:
-        return weight * mask
+    def forward(ctx: Any, weight: Tensor, effective: Tensor) -> Tensor:
+        return effective.view_as(effective)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -65,9 +59,14 @@ def detach(model: nn.Module, weights: Mapping[str, nn.Parameter]) -> None:
         parametrize.remove_parametrizations(model.get_submodule(owner), attribute, leave_parametrized=True)
 
 
-def set_masks(modules: Mapping[str, Masked], masks: Masks) -> None:
-    """Use ``masks`` from now on."""
-    torch._foreach_copy_([module.mask for module in modules.values()], [masks[name] for name in modules])
+def multiply(modules: Mapping[str, Masked], weights: Mapping[str, nn.Parameter], masks: Masks | None = None) -> None:
+    """Compute with these weights, under ``masks`` or those that there are: for all layers at once, or a GPU waits for each."""
+    with torch.no_grad():
+        if masks is not None:
+            torch._foreach_copy_([module.mask for module in modules.values()], [masks[name] for name in modules])
+        effective = [module.effective for module in modules.values()]
+        torch._foreach_copy_(effective, [weights[name] for name in modules])
+        torch._foreach_mul_(effective, [module.mask for module in modules.values()])
 
 
 def second_decay(setting: Setting) -> Tensor:

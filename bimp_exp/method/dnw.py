@@ -33,7 +33,7 @@ class DNW(Method):
     prunes: ClassVar[Prunes] = "while training"
 
     strict_threshold: bool
-    masked: dict[str, _parametrize.StraightThrough] = field(init=False, repr=False)
+    masked: dict[str, _parametrize.Masked] = field(init=False, repr=False)
 
     def check(self, setting: Setting) -> None:
         """See Method; ``strict_threshold`` needs the selector global."""
@@ -46,7 +46,7 @@ class DNW(Method):
     def attach(self, setting: Setting) -> None:
         """See Method."""
         super().attach(setting)
-        self.masked = _parametrize.attach(setting.model, setting.weights, _parametrize.StraightThrough)
+        self.masked = _parametrize.attach(setting.model, setting.weights, _parametrize.Masked)
         self.choose()
 
     @property
@@ -64,7 +64,7 @@ class DNW(Method):
         masks = (
             _above_threshold(setting) if self.strict_threshold else exact(setting, setting.weights, setting.num_pruned)
         )
-        _parametrize.set_masks(self.masked, masks)
+        _parametrize.multiply(self.masked, setting.weights, masks)
 
     def detach(self) -> None:
         """See Method."""

@@ -26,7 +26,7 @@ class DPF(Method):
 
     interval: Count | None
     refresh: Count
-    masked: dict[str, _parametrize.StraightThrough] = field(init=False, repr=False)
+    masked: dict[str, _parametrize.Masked] = field(init=False, repr=False)
 
     def check(self, setting: Setting) -> None:
         """See Method."""
@@ -36,7 +36,7 @@ class DPF(Method):
     def attach(self, setting: Setting) -> None:
         """See Method."""
         super().attach(setting)
-        self.masked = _parametrize.attach(setting.model, setting.weights, _parametrize.StraightThrough)
+        self.masked = _parametrize.attach(setting.model, setting.weights, _parametrize.Masked)
         if self.interval is None:
             self.choose(setting.num_pruned)
         else:
@@ -53,10 +53,13 @@ class DPF(Method):
             steps_up = rest == 0 and k <= self.num_prunings
         if steps_up or (step + 1) % self.refresh == 0:
             self.choose(num_pruned)
+        else:
+            _parametrize.multiply(self.masked, setting.weights)
 
     def choose(self, num_pruned: int) -> None:
         """The mask of the stored weights without ``num_pruned`` of them."""
-        _parametrize.set_masks(self.masked, exact(self.setting, self.setting.weights, num_pruned))
+        weights = self.setting.weights
+        _parametrize.multiply(self.masked, weights, exact(self.setting, weights, num_pruned))
 
     def detach(self) -> None:
         """The last mask applied; it may be up to ``refresh`` - 1 steps older than the weights (published code)."""

@@ -8,16 +8,15 @@ pruned weights is set to 0 (published code).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
+
+import torch
 
 from bimp_exp.method import _parametrize
 from bimp_exp.method._gradual import exact, num_pruned_after, num_prunings
 from bimp_exp.method.base import Method, Prunes, Setting
 from bimp_exp.selector.base import Masks
 from bimp_exp.types import Count
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(kw_only=True)
@@ -45,13 +44,20 @@ class GMP(Method):
         self.num_prunings = num_prunings(setting.epochs, self.interval)
         self.masked = _parametrize.attach(setting.model, setting.weights, _parametrize.Masked)
 
+    def on_gradients(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """A pruned weight gets no gradient of the data."""
+        learning = {name: w.grad for name, w in self.setting.weights.items() if w.grad is not None}
+        torch._foreach_mul_(list(learning.values()), [self.masked[name].mask for name in learning])
+
     def on_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Prune at the end of every ``interval`` epochs, K times."""
+        weights = self.setting.weights
         k, rest = divmod(step + 1, self.interval * self.setting.steps_per_epoch)
         if rest or k > self.num_prunings:
+            _parametrize.multiply(self.masked, weights)
             return
-        _parametrize.set_masks(self.masked, self.choose(k))
-        for name, weight in self.setting.weights.items():
+        _parametrize.multiply(self.masked, weights, self.choose(k))
+        for name, weight in weights.items():
             momentum = optimizer.state[weight].get("momentum_buffer")
             if momentum is not None:
                 momentum.mul_(self.masked[name].mask)
