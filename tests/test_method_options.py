@@ -51,6 +51,23 @@ def test_hard_gmp_rounds_in_all_or_at_each_event(per_event: bool, num_left: int)
     assert method.slack >= num_left - 2
 
 
+def test_what_gmp_has_pruned_computes_as_0_and_learns_nothing_while_it_decays() -> None:
+    """Half of 4 weights goes at the first event; the loss is 3 times their sum, and the rate of decay 0.5 of 1."""
+    method = GMP(mode="soft", interval=1, count_per_event=False)
+    weight = on_vector(method, [1.0, -2.0, 3.0, 4.0], 0.5, epochs=2)
+    model, optimizer = method.setting.model, torch.optim.SGD([weight], lr=1.0, weight_decay=0.5)
+    method.on_step(0, optimizer)
+    assert model(torch.ones(4).double()).item() == 7
+    (3 * model(torch.ones(4).double())).sum().backward()
+    method.on_gradients(1, optimizer)
+    assert weight.grad is not None
+    assert weight.grad.flatten().tolist() == [0, 0, 3, 3]
+    optimizer.step()
+    method.on_step(1, optimizer)
+    assert weight.flatten().tolist() == [0.5, -1, 1.5 - 3, 2 - 3]
+    assert model[0].weight.flatten().tolist() == [0, 0, -1.5, -1]  # type: ignore[index]
+
+
 @pytest.mark.parametrize(("strict", "kept"), [(False, [0, 1, 1, 0]), (True, [0, 0, 0, 0])])
 def test_a_strict_threshold_takes_ties_with_it(strict: bool, kept: list[int]) -> None:
     method = DNW(strict_threshold=strict)
@@ -105,7 +122,7 @@ def test_cs_ends_with_what_was_trained_or_with_a_hard_mask(final: str, expected:
     method = CS(initial=0.0, final_beta=2.0, strength=0.0, final=final, double_weight_decay=False)  # type: ignore[arg-type]
     weight = on_vector(method, [0.5, -0.2], 0.5)
     with torch.no_grad():
-        method.gates["0.weight"].s.copy_(torch.tensor([[-0.1, 0.3]]))
+        method.layers["0.weight"].own.copy_(torch.tensor([[-0.1, 0.3]]))
     method.on_step(0, torch.optim.SGD([weight], lr=0.0))
     method.detach()
     assert weight.flatten().tolist() == pytest.approx([0.0, expected], abs=1e-6)
@@ -115,7 +132,7 @@ def test_a_nearly_empty_layer_of_dst_starts_anew() -> None:
     """1 of 100 weights above the thresholds is too few, 2 are enough."""
     method = DST(strength=0.0, double_weight_decay=False)
     weight = on_vector(method, [2.0] + [0.5] * 99, 0.5)
-    thresholds = method.layers["0.weight"].t
+    thresholds = method.layers["0.weight"].own
     for second, expected in ((0.5, 0.0), (2.0, 1.0)):
         with torch.no_grad():
             weight[0, 1] = second

@@ -61,8 +61,8 @@ def made(name: str, inputs: dict[str, Any], paper: bool) -> Method:
 def extra(method: Method) -> dict[str, Tensor]:
     """The parameters that a method adds, under their golden names."""
     if isinstance(method, STR | DST):
-        return {f"{name}_thresh": p for name, layer in method.layers.items() for p in layer.parameters()}
-    return {f"{name}_mask": gate.s for name, gate in method.gates.items()} if isinstance(method, CS) else {}
+        return {f"{name}_thresh": layer.own for name, layer in method.layers.items()}
+    return {f"{name}_mask": layer.own for name, layer in method.layers.items()} if isinstance(method, CS) else {}
 
 
 def keys(expected: dict[str, Any]) -> list[tuple[str, bool]]:
@@ -106,7 +106,8 @@ def test_golden_steps(case: dict[str, Any], key: str, paper: bool) -> None:
         _parametrize.multiply(method.masked, weights, setting.everything)  # type: ignore[attr-defined]
     for name, values in inputs.get("initial_thresholds", {}).items():
         with torch.no_grad():
-            method.layers[name].t.copy_(torch.tensor(values))  # type: ignore[attr-defined]
+            method.layers[name].own.copy_(torch.tensor(values))  # type: ignore[attr-defined]
+        method.renew()  # type: ignore[attr-defined]
     optimizer = SGD(momentum=inputs["momentum"], weight_decay=inputs["weight_decay"], batch_size=1).build(
         model.parameters(), method.undecayed()
     )

@@ -137,24 +137,27 @@ def test_the_host_waits_for_no_step(method: str) -> None:
     assert max(there.waits) <= 2
 
 
-@pytest.mark.parametrize(
-    ("method", "most", "each_layer"),
-    [
-        ("imp", 1, 0),
-        ("gsm", 30, 0),
-        ("lc", 30, 0),
-        ("lc_lagrangian", 3, 0),
-        ("dpf", 0, 1),
-        ("dnw", 30, 1),
-        ("gmp", 0, 2),
-    ],
-)
-def test_a_method_launches_few_kernels_more_than_dense_training(method: str, most: int, each_layer: int) -> None:
-    """A step is a GPU's wait for launches, so what a method does for each layer would decide its speed."""
+MOST = {
+    "imp": 1,
+    "gmp": 4,
+    "gsm": 30,
+    "lc": 30,
+    "lc_lagrangian": 3,
+    "dpf": 3,
+    "dnw": 30,
+    "str": 50,
+    "cs": 43,
+    "dst": 78,
+}
+
+
+@pytest.mark.parametrize("method", MOST)
+def test_a_method_launches_few_kernels_more_than_dense_training(method: str) -> None:
+    """However many layers there are: a step is a GPU's wait for launches, so a few for each layer would decide its speed."""
     with second_device() as device:
         for depth in (8, 20):
             dense, ours = (median(inside(trained(name, device, depth=depth).kernels)) for name in ("dense", method))
-            assert ours - dense <= most + each_layer * depth, depth
+            assert ours - dense <= MOST[method], depth
 
 
 def test_batches_have_the_same_bits_however_many_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ on w once and not on s, as the authors have it; the published code decays w twic
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -14,33 +14,19 @@ from torch import Tensor, nn
 
 from bimp_exp.errors import ConfigError
 from bimp_exp.method import _parametrize
-from bimp_exp.method.base import Method, Prunes, Setting
+from bimp_exp.method._joint import Joint
+from bimp_exp.method.base import Prunes, Setting
 from bimp_exp.types import Finite, NonNegative, Positive
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 LOWEST = -80  # e^80 is a number in fp32
-
-
-class Gate(nn.Module):
-    """The effective weight of one layer; ``s`` has the weight's shape, ``beta`` is that of all layers."""
-
-    beta: Tensor
-
-    def __init__(self, weight: Tensor, initial: float, beta: Tensor) -> None:
-        super().__init__()
-        self.s = nn.Parameter(torch.full_like(weight, initial))
-        self.register_buffer("beta", beta)
-        self.scale = 1 / torch.tensor(initial, dtype=torch.float64).sigmoid().item()
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """w sigmoid(beta s) / sigmoid(s0)."""
-        return self.scale * weight * (self.beta * self.s).sigmoid()
+BETA = "beta"
 
 
 @dataclass(kw_only=True)
-class CS(Method):
+class CS(Joint):
     """``initial``: s0, which decides the sparsity; ``final_beta``: beta in the end; ``strength``: of the penalty.
 
     ``final``: what the weights with s > 0 become, w sigmoid(final_beta s) / sigmoid(s0), which is the network that was
@@ -56,8 +42,6 @@ class CS(Method):
     strength: NonNegative
     final: Literal["trained", "ticket"]
     double_weight_decay: bool
-    gates: dict[str, Gate] = field(init=False, repr=False)
-    beta: Tensor = field(init=False, repr=False)
 
     def check(self, setting: Setting) -> None:
         """See Method."""
@@ -67,33 +51,43 @@ class CS(Method):
     def attach(self, setting: Setting) -> None:
         """See Method."""
         super().attach(setting)
-        first = next(iter(setting.weights.values()))
-        self.beta = torch.ones((), dtype=first.dtype, device=first.device)
-        make = lambda weight: Gate(weight, self.initial, self.beta)  # noqa: E731
-        self.gates = _parametrize.attach(setting.model, setting.weights, make)
+        self.state[BETA] = self.weights[0].new_ones(())
+        self.renew()
+
+    def first(self, weight: Tensor) -> Tensor:
+        """s, of the weight's shape."""
+        return torch.full_like(weight, self.initial)
+
+    @property
+    def scale(self) -> float:
+        """1 / sigmoid(s0)."""
+        return 1 / torch.tensor(self.initial, dtype=torch.float64).sigmoid().item()
+
+    def function(self, weights: Tensor, own: Tensor) -> Tensor:
+        """w sigmoid(beta s) / sigmoid(s0)."""
+        return self.scale * weights * (self.state[BETA] * own).sigmoid()
 
     def undecayed(self) -> list[nn.Parameter]:
         """The s of every weight, unless as in the published code."""
-        return [] if self.double_weight_decay else [gate.s for gate in self.gates.values()]
+        return [] if self.double_weight_decay else [layer.own for layer in self.layers.values()]
 
     def penalty(self) -> Tensor:
         """strength * sum sigmoid(beta s)."""
-        every = _parametrize.in_memory_order([gate.s for gate in self.gates.values()])
-        total = self.strength * (self.beta * every).sigmoid().sum()
+        total = self.strength * (self.state[BETA] * _parametrize.in_memory_order(self.own)).sigmoid().sum()
         return total + _parametrize.second_decay(self.setting) if self.double_weight_decay else total
 
     def on_step(self, step: int, optimizer: Optimizer) -> None:
         """beta for the next step."""
-        self.beta.fill_(self.final_beta ** ((step + 1) / self.setting.num_steps))
+        self.state[BETA].fill_(self.final_beta ** ((step + 1) / self.setting.num_steps))
+        super().on_step(step, optimizer)
 
     def detach(self) -> None:
         """Keep the weights with s > 0, at the values that ``final`` says."""
-        weights = self.setting.weights
-        kept = {name: gate.s.detach() > 0 for name, gate in self.gates.items()}
-        tickets = {name: weights[name].detach() * gate.scale for name, gate in self.gates.items()}
-        _parametrize.detach(self.setting.model, weights)
+        kept = [own.detach() > 0 for own in self.own]
+        tickets = [weight.detach() * self.scale for weight in self.weights]
+        super().detach()
         with torch.no_grad():
-            for name, weight in weights.items():
+            for weight, ticket, keep in zip(self.weights, tickets, kept, strict=True):
                 if self.final == "ticket":
-                    weight.copy_(tickets[name])
-                weight.mul_(kept[name])
+                    weight.copy_(ticket)
+                weight.mul_(keep)

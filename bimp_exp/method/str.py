@@ -9,27 +9,16 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from bimp_exp.method import _parametrize
-from bimp_exp.method.base import Method, Prunes, Setting
+from bimp_exp.method._joint import Joint
+from bimp_exp.method.base import Prunes, Setting
+from bimp_exp.selector._vector import Segments
 from bimp_exp.types import Finite
 
 
-class SoftThreshold(nn.Module):
-    """The effective weight of one layer; ``s`` is a scalar parameter."""
-
-    def __init__(self, weight: Tensor, initial: float) -> None:
-        super().__init__()
-        self.s = nn.Parameter(torch.full((), initial, dtype=weight.dtype, device=weight.device))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """sign(w) relu(|w| - sigmoid(s))."""
-        return weight.sign() * (weight.abs() - self.s.sigmoid()).relu()
-
-
 @dataclass(kw_only=True)
-class STR(Method):
+class STR(Joint):
     """``initial``: s at the start; very negative starts dense, 0 already removes all |w| below 1/2."""
 
     prunes: ClassVar[Prunes] = "while training"
@@ -37,14 +26,18 @@ class STR(Method):
     has_target: ClassVar[bool] = False
 
     initial: Finite
-    layers: dict[str, SoftThreshold] = field(init=False, repr=False)
+    in_layer: Segments = field(init=False, repr=False)
 
     def attach(self, setting: Setting) -> None:
         """See Method."""
         super().attach(setting)
-        make = lambda weight: SoftThreshold(weight, self.initial)  # noqa: E731
-        self.layers = _parametrize.attach(setting.model, setting.weights, make)
+        self.in_layer = Segments(torch.tensor([w.numel() for w in self.weights], device=self.weights[0].device))
+        self.renew()
 
-    def detach(self) -> None:
-        """The soft-thresholded values become the weights."""
-        _parametrize.detach(self.setting.model, self.setting.weights)
+    def first(self, weight: Tensor) -> Tensor:
+        """s, a scalar."""
+        return weight.new_full((), self.initial)
+
+    def function(self, weights: Tensor, own: Tensor) -> Tensor:
+        """sign(w) relu(|w| - sigmoid(s))."""
+        return weights.sign() * (weights.abs() - self.in_layer.spread(own.sigmoid())).relu()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,11 +35,43 @@ def part(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     return [p.as_strided(tensor.shape, tensor.stride(), p.storage_offset()) for p, tensor in parts]
 
 
+class Segments:
+    """A vector cut into consecutive pieces of ``sizes`` (int64 [S]) entries."""
+
+    def __init__(self, sizes: Tensor) -> None:
+        self.sizes = sizes
+        self.ends = sizes.cumsum(0) - 1
+        self.number = (
+            torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes).int()
+        )  # of each entry's piece
+
+    def spread(self, values: Tensor) -> Tensor:
+        """[S] -> [sum of the sizes]: to every entry the value of its piece; its gradient is the ``sums`` of theirs."""
+        spread: Tensor = _Spread.apply(values, self)
+        return spread
+
+    def sums(self, vector: Tensor) -> Tensor:
+        """[S], of the entries of each piece; float64, or int64. On a GPU this is deterministic and fast, which adding up is not."""
+        so_far = vector.cumsum(0, dtype=torch.float64 if vector.is_floating_point() else torch.int64)
+        return so_far.index_select(0, self.ends).diff(prepend=so_far.new_zeros(1))
+
+
+class _Spread(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, segments: Segments) -> Tensor:
+        ctx.segments, ctx.dtype = segments, values.dtype
+        return values.index_select(0, segments.number)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.segments.sums(gradients[0]).to(ctx.dtype), None
+
+
 def _layout(tensors: Sequence[Tensor]) -> Layout:
     return tuple((tensor.shape, tensor.stride()) for tensor in tensors)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _order(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor] | None:
     """Where in memory each entry of the vector lies, and where in the vector each of memory; None on the CPU or with gaps."""
     if device.type == "cpu":
