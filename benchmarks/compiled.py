@@ -8,14 +8,12 @@ from functools import partial
 
 import torch
 
-from benchmarks.ours import Ours, Settings, chosen
+from benchmarks.ours import Settings, chosen
 from benchmarks.plain import PLAIN, Aside
 from benchmarks.rounds import Clock, Contender, Row, Skipped, interleave, make, note, rate, ratio
-from benchmarks.training import BARS, DEFAULT, FP32
+from benchmarks.training import BARS, DEFAULT, FP32, trainer
 
 LEAST = 120.0  # seconds: compiling cannot be broken off
-COMPILED = ", compiled"
-GRAPHS = ", compiled, in graphs"
 
 
 def measure(settings: Settings, clock: Clock) -> list[Row]:
@@ -24,7 +22,7 @@ def measure(settings: Settings, clock: Clock) -> list[Row]:
         raise Skipped(f"compiling may take {LEAST:.0f} s, and {clock.left():.0f} s were left")
     model, gpu = settings.models[0], torch.cuda.is_available()
     eager = {DEFAULT: []} if gpu else {DEFAULT: [], FP32: ["runtime.precision=fp32"]}
-    hows = {COMPILED: "on", GRAPHS: "graphs"} if gpu else {COMPILED: "on"}
+    hows = {", compiled": "on"} | ({", compiled, in graphs": "graphs"} if gpu else {})
     variants = {
         name + how: (name, [*overrides, f"runtime.compile={value}"])
         for name, overrides in eager.items()
@@ -32,8 +30,8 @@ def measure(settings: Settings, clock: Clock) -> list[Row]:
     }
     with closing(Aside(settings, model)) as plain:
         makers: dict[str, Callable[[], Contender]] = {PLAIN: lambda: plain.train}
-        makers |= {name: partial(_trainer, settings, model, overrides) for name, overrides in eager.items()}
-        makers |= {name: partial(_trainer, settings, model, overrides) for name, (_, overrides) in variants.items()}
+        makers |= {name: partial(trainer, settings, model, overrides) for name, overrides in eager.items()}
+        makers |= {name: partial(trainer, settings, model, overrides) for name, (_, overrides) in variants.items()}
         ready = make(makers, clock)
         rounds = interleave(ready, clock, settings.rounds, pids=[plain.process.pid or 0])
     bars = BARS if model == "resnet56" and not gpu else {}
@@ -45,7 +43,3 @@ def measure(settings: Settings, clock: Clock) -> list[Row]:
         *ready.notes,
         note(f"{DEFAULT} is {chosen(settings)}"),
     ]
-
-
-def _trainer(settings: Settings, model: str, overrides: list[str]) -> Contender:
-    return Ours(settings, model, *overrides).train

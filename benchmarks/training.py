@@ -39,7 +39,7 @@ def _model(settings: Settings, clock: Clock, model: str) -> list[Row]:
         torch.cuda.reset_peak_memory_stats()
     with closing(Aside(settings, model)) as plain:
         makers: dict[str, Callable[[], Contender]] = {PLAIN: lambda: plain.train}
-        makers |= {name: partial(_trainer, settings, model, overrides) for name, overrides in variants.items()}
+        makers |= {name: partial(trainer, settings, model, overrides) for name, overrides in variants.items()}
         ready = make(makers, clock)
         rounds = interleave(ready, clock, settings.rounds, pids=[plain.process.pid or 0])
     rows = [
@@ -63,5 +63,6 @@ def _distinct(settings: Settings, variants: dict[str, list[str]]) -> dict[str, l
     return {name: overrides for name, overrides in variants.items() if name in first.values() or name in BARS}
 
 
-def _trainer(settings: Settings, model: str, overrides: list[str]) -> Contender:
+def trainer(settings: Settings, model: str, overrides: list[str]) -> Contender:
+    """Our loop on ``model`` with ``overrides``."""
     return Ours(settings, model, *overrides).train

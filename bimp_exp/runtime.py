@@ -51,9 +51,7 @@ class Runtime:
         # Else every new tensor is first filled with NaN, an eighth of a step on CPU; nothing here reads before it writes.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = not self.deterministic
-        torch.backends.cudnn.allow_tf32 = (
-            False  # fp32 is fp32; the default would round to 10 bits in convolutions on a GPU
-        )
+        torch.backends.cudnn.allow_tf32 = False  # else a GPU's convolutions in fp32 would round to 10 bits
         if self.keep_memory:
             _keep_memory()
         device = torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")

@@ -67,7 +67,7 @@ class Epoch:
     order: Tensor | None  # None: as they lie
     draws: Draws | None  # one per place in the order; None: no augmentation
     augmentation: Augmentation
-    made: dict[int, Batch] = field(default_factory=dict)
+    made: dict[int, Batch] = field(init=False, default_factory=dict)  # the last group, by its number
 
     def __len__(self) -> int:
         return -(-len(self.split) // self.batch_size)

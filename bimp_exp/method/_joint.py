@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bimp_exp.method import _parametrize
 from bimp_exp.method.base import Method, Setting
-from bimp_exp.selector._vector import join, part
+from bimp_exp.selector._vector import in_memory_order, join, part
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -70,6 +70,10 @@ class Joint(Method):
         """Compute with the weights and parameters as they are now."""
         made = part(self.function(join(self.weights), join(self.own)), self.weights)
         torch._foreach_copy_([layer.effective for layer in self.layers.values()], made)
+
+    def second_decay(self) -> Tensor:
+        """weight_decay / 2 * ||W||^2: in the published code CS and DST add it to the loss, and SGD decays W as well."""
+        return 0.5 * self.setting.weight_decay * in_memory_order(self.weights).square().sum()
 
     def on_gradients(self, step: int, optimizer: Optimizer) -> None:
         """Take the gradient of the effective weights through the function."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from bimp_exp.method.base import Setting
 from bimp_exp.selector.base import Masks
 
 
@@ -67,14 +66,3 @@ def multiply(modules: Mapping[str, Masked], weights: Mapping[str, nn.Parameter],
         effective = [module.effective for module in modules.values()]
         torch._foreach_copy_(effective, [weights[name] for name in modules])
         torch._foreach_mul_(effective, [module.mask for module in modules.values()])
-
-
-def second_decay(setting: Setting) -> Tensor:
-    """weight_decay / 2 * ||W||^2: in the published code CS and DST add it to the loss, and SGD decays W as well."""
-    return 0.5 * setting.weight_decay * in_memory_order(list(setting.weights.values())).square().sum()
-
-
-def in_memory_order(tensors: Sequence[Tensor]) -> Tensor:
-    """The entries of all as one vector, to be summed; copied at once, whatever their layouts, and so are its gradients."""
-    by_stride = [sorted(range(tensor.dim()), key=tensor.stride, reverse=True) for tensor in tensors]
-    return torch.cat([tensor.permute(dims).flatten() for tensor, dims in zip(tensors, by_stride, strict=True)])

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from bimp_exp.errors import ConfigError
-from bimp_exp.method import _parametrize
 from bimp_exp.method._joint import Joint
 from bimp_exp.method.base import Prunes, Setting
+from bimp_exp.selector._vector import in_memory_order
 from bimp_exp.types import Finite, NonNegative, Positive
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ class CS(Joint):
 
     def penalty(self) -> Tensor:
         """strength * sum sigmoid(beta s)."""
-        total = self.strength * (self.state[BETA] * _parametrize.in_memory_order(self.own)).sigmoid().sum()
-        return total + _parametrize.second_decay(self.setting) if self.double_weight_decay else total
+        total = self.strength * (self.state[BETA] * in_memory_order(self.own)).sigmoid().sum()
+        return total + self.second_decay() if self.double_weight_decay else total
 
     def on_step(self, step: int, optimizer: Optimizer) -> None:
         """beta for the next step."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from bimp_exp.method import _parametrize
 from bimp_exp.method._joint import Joint
 from bimp_exp.method.base import Prunes, Setting
 from bimp_exp.selector._vector import Segments, join
@@ -70,7 +69,7 @@ class DST(Joint):
     def penalty(self) -> Tensor:
         """strength * sum exp(-t)."""
         total = self.strength * torch.cat(self.own).neg().exp().sum()
-        return total + _parametrize.second_decay(self.setting) if self.double_weight_decay else total
+        return total + self.second_decay() if self.double_weight_decay else total
 
     def on_step(self, step: int, optimizer: Optimizer) -> None:
         """Set the thresholds of nearly empty layers back to 0."""

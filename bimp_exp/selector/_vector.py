@@ -17,7 +17,7 @@ Layout = tuple[tuple[torch.Size, tuple[int, ...]], ...]  # shape and strides of 
 
 
 def join(tensors: Sequence[Tensor]) -> Tensor:
-    """The entries of all, tensor after tensor."""
+    """The entries of all, tensor after tensor. It cannot be differentiated."""
     order = _order(_layout(tensors), tensors[0].device)
     if order is None:
         return torch.cat([tensor.flatten() for tensor in tensors])
@@ -33,6 +33,12 @@ def part(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
         return [torch.empty_like(tensor, dtype=vector.dtype).copy_(p.view(tensor.shape)) for p, tensor in parts]
     parts = zip(torch.split(vector.index_select(0, order[1]), sizes), like, strict=True)
     return [p.as_strided(tensor.shape, tensor.stride(), p.storage_offset()) for p, tensor in parts]
+
+
+def in_memory_order(tensors: Sequence[Tensor]) -> Tensor:
+    """The entries of all, to be summed: in whatever order they lie, so that gradients need no reordering either."""
+    by_stride = [sorted(range(tensor.dim()), key=tensor.stride, reverse=True) for tensor in tensors]
+    return torch.cat([tensor.permute(dims).flatten() for tensor, dims in zip(tensors, by_stride, strict=True)])
 
 
 class Segments:
@@ -83,4 +89,5 @@ def _order(layout: Layout, device: torch.device) -> tuple[Tensor, Tensor] | None
         place = torch.arange(start, start + shape.numel(), dtype=torch.int32)
         places.append(place.as_strided(shape, strides).flatten())
         start += shape.numel()
-    return torch.cat(places).to(device), torch.cat(places).argsort().int().to(device)
+    order = torch.cat(places)
+    return order.to(device), order.argsort().int().to(device)
