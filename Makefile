@@ -35,10 +35,10 @@ ui: setup  ## MLflow's pages about results/, on http://127.0.0.1:5000 (PORT=)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///results/mlflow.db --host 127.0.0.1 --port $(PORT)
 
 status: setup  ## how far the sweeps are: make status ARGS=--watch
-	$(BIN)/python -m bimp_exp.status $(ARGS)
+	$(BIN)/python -m bimp_exp.cli.status $(ARGS)
 
 sync: setup  ## mirror all of results/ into MLflow, for runs whose server was out of reach
-	$(BIN)/python -m bimp_exp.sync results $(ARGS)
+	$(BIN)/python -m bimp_exp.cli.sync results $(ARGS)
 
 clean:  ## remove .venv and caches; results/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -7,7 +7,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from bimp_exp import cli
+from bimp_exp.cli import main as cli
 
 ROOT = Path(__file__).resolve().parent
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -21,8 +21,11 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from scipy import stats
 
-from bimp_exp import cli, files, grid, provenance
-from bimp_exp.report.disk import read_run
+from bimp_exp import files
+from bimp_exp.config.resolve import resolve, without_hydra
+from bimp_exp.results import provenance
+from bimp_exp.results.reader import read_run
+from bimp_exp.sweep import single
 
 ROOT = Path(__file__).resolve().parents[1]
 WAYS = ("plain", "default")
@@ -40,10 +43,10 @@ def measure(seeds: Sequence[int], overrides: Sequence[str] = ()) -> list[dict[st
 
 def _run(overrides: list[str]) -> dict[str, Any]:
     composed = compose("config", [*overrides, "store=own", "tracking=none"], return_hydra_config=True)
-    config = cli.resolve(grid.without_hydra(composed))[0]
+    config = resolve(without_hydra(composed))[0]
     with TemporaryDirectory() as folder:
         identity = {"name": "pair", "choices": {}, "swept": {}, "metric": "accuracy"}
-        cli.run(config, Path(folder), identity, Console(quiet=True))
+        single.run(config, Path(folder), identity, Console(quiet=True))
         result = read_run(Path(folder)).result
     assert result is not None
     pruning = result["phases"][-1]["pruning"] or {"right_after": {"test": None}}

@@ -1,4 +1,4 @@
-"""Our side of every comparison: the loops of ``bimp_exp.training`` on the data, the network and the runtime of a configuration."""
+"""Our side of every comparison: the loops of ``bimp_exp.training.loop`` on the data, the network and the runtime of a configuration."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from benchmarks.rounds import Sample
-from bimp_exp import config, lr, prune
-from bimp_exp.compose import Composed, Composer
-from bimp_exp.config import plain
+from bimp_exp import lr
+from bimp_exp.config import schema as config
+from bimp_exp.config.compose import Composed, Composer
+from bimp_exp.config.schema import plain
 from bimp_exp.dataset.data import Data, Split
-from bimp_exp.experiment import Experiment
-from bimp_exp.measure import BATCH
 from bimp_exp.method.base import Setting
-from bimp_exp.phase import LOGGED_PER_EPOCH
-from bimp_exp.progress import Display
-from bimp_exp.record import Record
+from bimp_exp.pruning import weights as prune
+from bimp_exp.results.writer import Record
+from bimp_exp.run.experiment import Experiment
+from bimp_exp.run.measure import BATCH
+from bimp_exp.run.progress import Display
+from bimp_exp.run.train_phase import LOGGED_PER_EPOCH
 from bimp_exp.runtime import synchronize
-from bimp_exp.tracking import Nothing
-from bimp_exp.training import Epoch, Position, evaluate, fit
+from bimp_exp.tracking.mlflow import Nothing
+from bimp_exp.training.loop import Epoch, Position, evaluate, fit
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS_PER_EPOCH = 352  # 45,000 images in batches of 128

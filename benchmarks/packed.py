@@ -1,6 +1,6 @@
 """packed: 1, 2, 4 and 8 trials side by side, each in a process of its own; images per second of all together, and their memory.
 
-On a CPU one and two trials, which share the threads. They share a GPU as those of a launcher do (``bimp_exp.crew``).
+On a CPU one and two trials, which share the threads. They share a GPU as those of a launcher do (``bimp_exp.sweep.pool``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.ours import ROOT, Ours, Settings
 from benchmarks.rounds import Clock, Contender, Ready, Row, Sample, Skipped, interleave, note, rate, ratio, row
-from bimp_exp.crew import sharing_gpu
+from bimp_exp.sweep.pool import sharing_gpu
 
 GPU_BAR = 150_000.0  # images/s of ResNet-56, of all trials together
 

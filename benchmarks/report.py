@@ -14,7 +14,8 @@ import torch
 
 from benchmarks.ours import ROOT
 from benchmarks.rounds import QUIET, Row
-from bimp_exp import files, provenance
+from bimp_exp import files
+from bimp_exp.results import provenance
 
 Rows = Mapping[str, Sequence[Row]]  # by part
 TICKS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from benchmarks.ours import IMAGE, Ours, Settings
 from benchmarks.rounds import Clock, Row, Skipped, interleave, make, rate, row, usable
-from bimp_exp import metrics
-from bimp_exp.prune import LAYERS
+from bimp_exp.pruning import metrics
+from bimp_exp.pruning.weights import LAYERS
 from bimp_exp.runtime import synchronize
 
 MODEL = "wrn28_10"

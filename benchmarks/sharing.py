@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bimp_exp import files, store
+from bimp_exp import files
+from bimp_exp.store import phases as store
 
 ROOT = Path(__file__).resolve().parents[1]
 GRID = "schedule=ft,lrw,slr,clr,llr,allr budget.cycles=1,2,3 sparsity=.9,.95,.98 seed=0,1"

@@ -1,6 +1,6 @@
 """trials: what a trial costs beside training and evaluating, in a warm worker, and how soon a run takes its first step.
 
-A sweep of small runs on the whole data set's files goes through ``bimp_exp.worker`` in one process. From one result to the next is
+A sweep of small runs on the whole data set's files goes through ``bimp_exp.sweep.worker`` in one process. From one result to the next is
 a trial; less the seconds that it trained and evaluated by its own account, the rest is overhead.
 """
 
@@ -19,8 +19,8 @@ from typing import Any
 
 from benchmarks.ours import ROOT, Settings, made_up_cifar
 from benchmarks.rounds import Clock, Company, Round, Row, Skipped, attempt, row
-from bimp_exp import sweep
-from bimp_exp.ledger import seconds_of
+from bimp_exp.results.ledger import seconds_of
+from bimp_exp.sweep import cells as sweep
 
 BAR = 2.0  # seconds, of a trial after the first and of a start
 TWO_PHASES = ("budget=bimp", "budget.epochs=2", "budget.dense_epochs=1", "budget.cycles=1")
@@ -43,7 +43,7 @@ def _overhead(settings: Settings, clock: Clock) -> list[Row]:
         sweep.write(folder, cells, [small.compose(*cell.overrides) for cell in cells])
         company = Company()
         with suppress(subprocess.TimeoutExpired):  # then those count that were done
-            command = [sys.executable, "-m", "bimp_exp.worker", name]
+            command = [sys.executable, "-m", "bimp_exp.sweep.worker", name]
             subprocess.run(command, cwd=ROOT, capture_output=True, timeout=max(clock.left(), 1))
         together = [Round(rates={}, company=company.cores())]
         done = sorted(map(_came_to, folder.glob("*/result.json")))
@@ -87,16 +87,18 @@ def first_step(config: dict[str, Any]) -> float:
     """Seconds to the end of the first step of the run, which is then broken off."""
     from rich.console import Console
 
-    from bimp_exp import cli, execution, provenance
-    from bimp_exp.progress import Display
-    from bimp_exp.record import Record
+    from bimp_exp.results import provenance
+    from bimp_exp.results.writer import Record
+    from bimp_exp.run import execute as execution
+    from bimp_exp.run.progress import Display
+    from bimp_exp.sweep import single
 
     class Watched(Display):
         def step(self, *_: Any) -> None:
             raise KeyboardInterrupt
 
     start = time.perf_counter()
-    made = cli.experiment(config)
+    made = single.experiment(config)
     with TemporaryDirectory() as folder:
         record = Record(folder=Path(folder), tracking=made.tracking)
         record.begin({"provenance": provenance.collect(config)})

@@ -46,7 +46,7 @@ class GridsSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Called by Hydra once, with the command line."""
         from bimp_exp.errors import ConfigError
-        from bimp_exp.sweep import sweep_name
+        from bimp_exp.sweep.cells import sweep_name
 
         assert self.hydra_context is not None
         assert self.config is not None
@@ -72,7 +72,7 @@ def expand(
     arguments: Sequence[str],
 ) -> list[list[str]]:
     """The overrides of every run, in the order of the grids; ConfigError for a sweep that has no values to list."""
-    from bimp_exp.config import plain
+    from bimp_exp.config.schema import plain
 
     runs: list[list[str]] = []
     seen: set[str] = set()
@@ -100,6 +100,6 @@ def _check_values(override: Override) -> None:
 
 def _values(run: list[str]) -> str:
     """What a run sets, alike for 0.1 and 1e-1."""
-    from bimp_exp.sweep import parse
+    from bimp_exp.config.choices import parse
 
     return repr(sorted((o.get_key_element(), o.value()) for o in parse(run)))

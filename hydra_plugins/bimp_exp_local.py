@@ -2,7 +2,7 @@
 
 Unlike Hydra's basic launcher it refuses an impossible grid before any run starts, names the runs by what differs between
 them, continues a sweep that was broken off, goes on after a run has failed, and ends with the table of the whole grid. The
-runs are done by ``bimp_exp.worker``, without Hydra, so callbacks of single jobs are not called.
+runs are done by ``bimp_exp.sweep.worker``, without Hydra, so callbacks of single jobs are not called.
 """
 
 from collections.abc import Sequence
@@ -39,8 +39,8 @@ class LocalLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the grid; UserError where a run is impossible (nothing is started) or has failed (the others are done)."""
-        from bimp_exp import grid
         from bimp_exp.errors import ConfigError
+        from bimp_exp.sweep import grid
 
         if self.jobs < 1:
             raise ConfigError(f"hydra.launcher.jobs={self.jobs} must be at least 1")
@@ -60,8 +60,9 @@ class LocalLauncher(Launcher):
         return []
 
     def _work(self, folder: Path) -> None:
-        from bimp_exp import crew, worker
         from bimp_exp.errors import UserError
+        from bimp_exp.sweep import pool as crew
+        from bimp_exp.sweep import worker
 
         if self.jobs == 1:
             worker.work(folder)

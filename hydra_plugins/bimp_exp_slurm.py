@@ -52,8 +52,8 @@ class BimpSlurmLauncher(SlurmLauncher):  # type: ignore[misc]
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Submit the grid; UserError where a run is impossible or SLURM refuses it, and with ``wait`` where a run fails."""
-        from bimp_exp import grid, slurm
         from bimp_exp.errors import ConfigError
+        from bimp_exp.sweep import grid, slurm
 
         if self.jobs is not None and self.jobs < 1:
             raise ConfigError(f"hydra.launcher.jobs={self.jobs} must be null or at least 1")

@@ -26,10 +26,10 @@ def composed(*overrides: str) -> dict[str, Any]:
     """The resolved configuration of a command line."""
     from hydra import compose, initialize_config_dir
 
-    from bimp_exp import cli, grid
+    from bimp_exp.config.resolve import resolve, without_hydra
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return cli.resolve(grid.without_hydra(compose("config", list(overrides), return_hydra_config=True)))[0]
+        return resolve(without_hydra(compose("config", list(overrides), return_hydra_config=True)))[0]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from bimp_exp import config
+from bimp_exp.config import schema as config
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -272,8 +272,8 @@ def warm_up() -> None:
     import sklearn.datasets  # noqa: F401
     from hydra import compose, initialize_config_dir
 
-    import bimp_exp.experiment
-    import bimp_exp.grid  # noqa: F401
+    import bimp_exp.run.experiment
+    import bimp_exp.sweep.grid  # noqa: F401
 
     with initialize_config_dir(str(CONF), version_base="1.3"):  # finds Hydra's plugins and warms its parser up
         compose("config", ["seed=1"])

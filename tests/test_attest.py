@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from bimp_exp.attest import Attest
 from bimp_exp.errors import InvariantError
+from bimp_exp.run.invariants import Attest
 
 KEEP_FIRST = {"w": torch.tensor([True, False])}
 KEEP_SECOND = {"w": torch.tensor([False, True])}

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from bimp_exp import background, tracking
-from bimp_exp.background import Backlog
 from bimp_exp.lease import Lease
-from bimp_exp.mirror import MAX_TAG, Mirror
 from bimp_exp.report import refresh
+from bimp_exp.tracking import background
+from bimp_exp.tracking import mlflow as tracking
+from bimp_exp.tracking.background import Backlog
+from bimp_exp.tracking.mirror import MAX_TAG, Mirror
 from tests.conftest import ROOT
 from tests.report.fake import make_run, make_sweep
 from tests.test_tracking import client, points
@@ -253,6 +254,6 @@ def test_a_fork_leaves_the_helper_to_its_parent(tmp_path: Path) -> None:
 
 
 def test_the_process_needs_no_pytorch() -> None:
-    code = "import sys, bimp_exp.background; print('torch' in sys.modules)"
+    code = "import sys, bimp_exp.tracking.background; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "False\n"
     assert background.NICE > 0

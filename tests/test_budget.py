@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bimp_exp.budget import BIMP, IMP, Dense, Renda, fraction_per_cycle
 from bimp_exp.errors import ConfigError
-from bimp_exp.prune import num_pruned
+from bimp_exp.pruning.weights import num_pruned
 from tests.conftest import golden
 
 

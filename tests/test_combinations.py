@@ -15,8 +15,9 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from bimp_exp import config, plan
+from bimp_exp.config import schema as config
 from bimp_exp.errors import ConfigError, TrainingError
+from bimp_exp.run import plan
 from bimp_exp.schedule.ft import FT
 from bimp_exp.selector.global_ import Global
 from tests import toy_runs

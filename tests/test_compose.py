@@ -11,9 +11,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from bimp_exp import cli
-from bimp_exp.compose import Composer, without_hydra
-from bimp_exp.sweep import parse, sweep_name
+from bimp_exp.config.choices import parse
+from bimp_exp.config.compose import Composer
+from bimp_exp.config.resolve import resolve, without_hydra
+from bimp_exp.sweep.cells import sweep_name
 from tests.conftest import ROOT
 
 
@@ -50,7 +51,7 @@ LINES = [
 @pytest.mark.parametrize("line", LINES, ids=" ".join)
 def test_a_configuration_is_what_hydra_composes(line: list[str]) -> None:
     whole = compose("config", overrides=line, return_hydra_config=True)
-    values, asks = cli.resolve(without_hydra(whole))
+    values, asks = resolve(without_hydra(whole))
     composer = Composer(load)
     for _ in range(2):  # the second time from what the first has left
         made = composer(line)

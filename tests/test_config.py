@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bimp_exp import config
+from bimp_exp.config import schema as config
 from bimp_exp.errors import ConfigError
 from tests.conftest import ROOT
 
@@ -44,7 +44,7 @@ def test_parameters_are_read_with_those_of_the_base_class() -> None:
         "cycles": "Count",
     }  # fmt: skip
     assert config.parameters("bimp_exp.schedule.llr.LLR") == {"warmup": "Share"}  # from another file
-    assert config.parameters("bimp_exp.tracking.MLflow") == {"uri": "str", "experiment": "str"}  # of __init__
+    assert config.parameters("bimp_exp.tracking.mlflow.MLflow") == {"uri": "str", "experiment": "str"}  # of __init__
     assert config.constant("bimp_exp.method.imp.IMP", "prunes") == "between phases"
     assert config.constant("bimp_exp.method.dense.Dense", "prunes") == "never"  # inherited
 

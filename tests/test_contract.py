@@ -13,11 +13,15 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from bimp_exp import cli, config, execution, grid, plan, prune
+from bimp_exp.config import schema as config
+from bimp_exp.config.resolve import resolve, without_hydra
 from bimp_exp.method.base import Setting
-from bimp_exp.progress import Display
-from bimp_exp.record import Record
+from bimp_exp.pruning import weights as prune
 from bimp_exp.report import run_plots
+from bimp_exp.results.writer import Record
+from bimp_exp.run import execute as execution
+from bimp_exp.run import plan
+from bimp_exp.run.progress import Display
 from bimp_exp.selector.global_ import Global
 from tests import toys
 from tests.conftest import ROOT, composed
@@ -184,8 +188,8 @@ def test_every_sweep_has_its_number_of_runs_and_each_run_a_plan() -> None:
         for run in plans[:: 1 + len(plans) // 50]:  # to compose one takes a tenth of a second
             with initialize_config_dir(str(CONF), version_base="1.3"):
                 cfg = compose("config", overrides=[*options, *run], return_hydra_config=True)
-            merged = OmegaConf.merge(grid.without_hydra(cfg), fixed)
-            assert plan.from_config(cli.resolve(merged)[0]).num_steps > 0  # type: ignore[arg-type]
+            merged = OmegaConf.merge(without_hydra(cfg), fixed)
+            assert plan.from_config(resolve(merged)[0]).num_steps > 0  # type: ignore[arg-type]
 
 
 def test_imagenet_drops_its_rate_after_epochs_30_60_and_80_of_90() -> None:

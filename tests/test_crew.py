@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bimp_exp import crew, lease, worker
+from bimp_exp import lease
+from bimp_exp.sweep import pool as crew
+from bimp_exp.sweep import worker
 from tests.slurm_cluster import wait_for
 from tests.test_resume import same
 from tests.test_worker import GRID, forking, sweep

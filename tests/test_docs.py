@@ -19,8 +19,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from bimp_exp import cli, plan
-from bimp_exp.compose import without_hydra
+from bimp_exp.config.resolve import resolve, without_hydra
+from bimp_exp.run import plan
 from hydra_plugins.bimp_exp_grids import expand
 from tests.conftest import ROOT
 
@@ -69,7 +69,7 @@ def test_the_commands_are_found() -> None:
     """Else all that follows would pass."""
     assert ("README.md", "python run.py schedule=clr budget.cycles=2 sparsity=0.95") in COMMANDS
     assert ("README.md", "python run.py --help") in COMMANDS
-    assert ("guide.md", "python -m bimp_exp.store verify ROOT") in COMMANDS
+    assert ("guide.md", "python -m bimp_exp.cli.store verify ROOT") in COMMANDS
     assert ("export.md", "python -m bimp_exp.export results/single/filters --batch-size 1") in COMMANDS
     assert {page for page, _ in COMMANDS} >= {
         "guide.md",
@@ -95,7 +95,7 @@ def test_every_run_has_a_plan(page: str, command: str) -> None:
     keys: dict[str, Any] = {"params": sweeper["params"] or {}, "grids": sweeper["grids"]} if is_grid else {}
     runs = expand(OverridesParser.create(), **keys, arguments=overrides) if is_grid else [overrides]
     for run in (runs[0], runs[-1]):  # all of those in sweeps/ are planned by test_contract.py
-        made = cli.resolve(without_hydra(compose("config", run, return_hydra_config=True)))[0]
+        made = resolve(without_hydra(compose("config", run, return_hydra_config=True)))[0]
         assert plan.from_config(made).num_steps > 0
 
 

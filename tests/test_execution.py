@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from bimp_exp import lr, phase, training
+from bimp_exp import lr
 from bimp_exp.dataset import loaded
+from bimp_exp.run import train_phase as phase
 from bimp_exp.seeds import derive
+from bimp_exp.training import loop as training
 from tests.toy_runs import Pixels, experiment, run
 
 

@@ -12,13 +12,17 @@ import torch
 from hydra.utils import instantiate
 from rich.console import Console
 
-from bimp_exp import execution, experiment, files, optim, prune, pruning
+from bimp_exp import files, optim
 from bimp_exp.errors import ConfigError, InvariantError
-from bimp_exp.measure import Measure
 from bimp_exp.method import gmp
-from bimp_exp.progress import Display
-from bimp_exp.record import Record
-from bimp_exp.tracking import Nothing
+from bimp_exp.pruning import weights as prune
+from bimp_exp.results.writer import Record
+from bimp_exp.run import execute as execution
+from bimp_exp.run import experiment
+from bimp_exp.run import prune_phase as pruning
+from bimp_exp.run.measure import Measure
+from bimp_exp.run.progress import Display
+from bimp_exp.tracking.mlflow import Nothing
 from tests.conftest import ROOT, composed
 
 TINY = [

@@ -17,14 +17,14 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from bimp_exp import prune
 from bimp_exp.lr import linear
 from bimp_exp.method.base import Setting
 from bimp_exp.optim import SGD
+from bimp_exp.pruning import weights as prune
 from bimp_exp.runtime import Runtime
 from bimp_exp.selector.base import Cut
 from bimp_exp.selector.global_ import Global
-from bimp_exp.training import evaluate
+from bimp_exp.training.loop import evaluate
 from tests import toys
 from tests.conftest import ROOT
 from tests.toy_runs import parts

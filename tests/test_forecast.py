@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from bimp_exp import forecast, numerics, plan, sweep
-from bimp_exp.compose import Composed
-from bimp_exp.forecast import OVERHEAD, Forecast
+from bimp_exp.config.compose import Composed
 from bimp_exp.method.imp import IMP
-from bimp_exp.plan import Plan
-from bimp_exp.store import Phases
+from bimp_exp.run import keys as numerics
+from bimp_exp.run import plan
+from bimp_exp.run.plan import Plan
+from bimp_exp.store.phases import Phases
+from bimp_exp.sweep import cells as sweep
+from bimp_exp.sweep import forecast
+from bimp_exp.sweep.forecast import OVERHEAD, Forecast
 from tests.conftest import composed
 
 NETWORK = 314_783  # bytes of model.pt of a ResNet-8

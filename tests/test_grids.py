@@ -9,7 +9,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bimp_exp.errors import ConfigError
-from bimp_exp.sweep import cells
+from bimp_exp.sweep.cells import cells
 from hydra_plugins.bimp_exp_grids import expand
 from tests.test_run import load, run
 

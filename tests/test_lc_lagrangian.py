@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bimp_exp import prune
 from bimp_exp.method.base import Setting
 from bimp_exp.method.lc_lagrangian import LCLagrangian
+from bimp_exp.pruning import weights as prune
 from bimp_exp.selector.global_ import Global
 from tests.conftest import golden
 

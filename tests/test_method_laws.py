@@ -11,10 +11,10 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bimp_exp import prune
 from bimp_exp.method.base import Method, Setting
 from bimp_exp.method.dnw import DNW
 from bimp_exp.method.dpf import DPF
+from bimp_exp.pruning import weights as prune
 from bimp_exp.selector.global_ import Global
 from tests import toys
 from tests.conftest import ROOT, composed
@@ -24,7 +24,7 @@ STEPS_PER_EPOCH = 2
 
 
 class Run:
-    """A convolutional toy with ``method``, trained by the steps of ``bimp_exp.training`` on batches drawn from their number."""
+    """A convolutional toy with ``method``, trained by the steps of ``bimp_exp.training.loop`` on batches drawn from their number."""
 
     def __init__(self, method: Method, num_steps: int, *, sparsity: float = 0.5) -> None:
         self.model, self.method = toys.convolutional(), method

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from bimp_exp import prune
 from bimp_exp.errors import ConfigError
 from bimp_exp.method.base import Method, Setting
 from bimp_exp.method.cs import CS
@@ -15,6 +14,7 @@ from bimp_exp.method.dpf import DPF
 from bimp_exp.method.dst import DST
 from bimp_exp.method.gmp import GMP
 from bimp_exp.method.lc_lagrangian import LCLagrangian
+from bimp_exp.pruning import weights as prune
 from bimp_exp.selector.base import Selector
 from bimp_exp.selector.global_ import Global
 from bimp_exp.selector.uniform import Uniform

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bimp_exp import prune
 from bimp_exp.method import _parametrize
 from bimp_exp.method._gradual import gradual_sparsity, num_prunings, sparsity_after
 from bimp_exp.method.base import Method, Setting
@@ -22,6 +21,7 @@ from bimp_exp.method.gsm import GSM
 from bimp_exp.method.lc import LC
 from bimp_exp.method.str import STR
 from bimp_exp.optim import SGD
+from bimp_exp.pruning import weights as prune
 from bimp_exp.selector.base import Selector
 from bimp_exp.selector.global_ import Global
 from bimp_exp.selector.uniform import Uniform

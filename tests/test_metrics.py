@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bimp_exp.errors import ConfigError
-from bimp_exp.metrics import (
+from bimp_exp.model.resnet_cifar import ResNetCifar
+from bimp_exp.model.vgg import VGG16
+from bimp_exp.pruning.metrics import (
     LayerCount,
     Speedup,
     images_per_second,
@@ -25,9 +27,7 @@ from bimp_exp.metrics import (
     sparsity_all_parameters,
     theoretical_speedup,
 )
-from bimp_exp.model.resnet_cifar import ResNetCifar
-from bimp_exp.model.vgg import VGG16
-from bimp_exp.prune import prunable
+from bimp_exp.pruning.weights import prunable
 from tests.conftest import golden
 
 Case = dict[str, Any]

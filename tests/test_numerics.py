@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hydra.utils import get_class
 
-from bimp_exp import numerics, plan
-from bimp_exp.numerics import phase_keys
+from bimp_exp.run import keys as numerics
+from bimp_exp.run import plan
+from bimp_exp.run.keys import phase_keys
 from tests.conftest import composed
 from tests.toy_runs import FEW
 

@@ -7,8 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from bimp_exp import plan, sweep
-from bimp_exp.report.plan_table import show
+from bimp_exp.cli.plan_table import show
+from bimp_exp.run import plan
+from bimp_exp.sweep import cells as sweep
 from tests.conftest import composed
 
 CYCLES = "15 dense, 3 x 5 retraining with CLR from 0.1, sparsity 53.58 78.46 90 %; 30 of 30 epochs, 330 steps"

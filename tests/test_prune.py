@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from bimp_exp import prune
 from bimp_exp.budget import IMP
+from bimp_exp.pruning import weights as prune
 from bimp_exp.schedule.base import PruneReport
 from bimp_exp.selector.base import Cut
 from bimp_exp.selector.global_ import Global

@@ -17,11 +17,12 @@ import torch
 from hydra.utils import instantiate
 from rich.console import Console
 
-from bimp_exp import execution, store
 from bimp_exp.errors import DataError
-from bimp_exp.progress import Display
-from bimp_exp.record import Record, claim
-from bimp_exp.tracking import Nothing
+from bimp_exp.results.writer import Record, claim
+from bimp_exp.run import execute as execution
+from bimp_exp.run.progress import Display
+from bimp_exp.store import phases as store
+from bimp_exp.tracking.mlflow import Nothing
 from tests.conftest import ROOT, composed
 
 TINY = ["dataset.subset=200", "model.depth=8", "optim.batch_size=32", "runtime.threads=1", "store=own", "tracking=none"]

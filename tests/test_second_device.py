@@ -14,13 +14,13 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from bimp_exp import prune
 from bimp_exp.dataset import data
 from bimp_exp.dataset.data import Data, Split
 from bimp_exp.lr import linear
 from bimp_exp.method.base import Setting
 from bimp_exp.model.resnet_cifar import ResNetCifar
 from bimp_exp.optim import SGD
+from bimp_exp.pruning import weights as prune
 from bimp_exp.runtime import Runtime
 from bimp_exp.selector.base import Cut
 from bimp_exp.selector.global_ import Global

@@ -15,10 +15,10 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from bimp_exp.errors import ConfigError
-from bimp_exp.metrics import LayerCount, multiply_adds, theoretical_speedup
 from bimp_exp.model.resnet_cifar import ResNetCifar
 from bimp_exp.model.vgg import VGG16
-from bimp_exp.prune import prunable
+from bimp_exp.pruning.metrics import LayerCount, multiply_adds, theoretical_speedup
+from bimp_exp.pruning.weights import prunable
 from bimp_exp.selector import lamp
 from bimp_exp.selector._allocation import Layer, PerLayer
 from bimp_exp.selector.base import Cut, Masks

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from bimp_exp import snapshot
+from bimp_exp.sweep import snapshot
 from tests.conftest import ROOT
 from tests.slurm_cluster import Cluster, install, wait_for
 from tests.test_resume import came_to, same
@@ -64,7 +64,7 @@ def states(cluster: Cluster) -> list[str]:
 
 
 def look(cluster: Cluster, sweep: Path) -> str:
-    command = [sys.executable, "-m", "bimp_exp.status", str(sweep)]
+    command = [sys.executable, "-m", "bimp_exp.cli.status", str(sweep)]
     return subprocess.run(command, env=cluster.environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
@@ -116,7 +116,7 @@ def test_jobs_run_the_code_that_was_submitted(cluster: Cluster, tmp_path: Path) 
     execution.write_text(execution.read_text() + "raise RuntimeError\n")
     changed = launch(cluster, tmp_path / "a", *arguments, root=project)
     assert "2 runs to do: 0 workers submitted, 1 there already" in changed.stdout
-    assert "not that of an earlier submission of this sweep: bimp_exp/execution.py differ" in changed.stdout
+    assert "not that of an earlier submission of this sweep: bimp_exp/run/execute.py differ" in changed.stdout
     (job,) = cluster.run("squeue", "-h", "-o", "%A").split()
     cluster.run("scontrol", "release", job)
     wait_for(lambda: idle(cluster), 60)

@@ -15,10 +15,11 @@ import torch
 import yaml
 from hydra.utils import instantiate
 
-from bimp_exp import numerics, store_commands
+from bimp_exp.cli import store as store_commands
 from bimp_exp.errors import ConfigError, DataError, UserError
 from bimp_exp.lease import Lease
-from bimp_exp.store import Phases, Store, header
+from bimp_exp.run import keys as numerics
+from bimp_exp.store.phases import Phases, Store, header
 from tests.conftest import ROOT
 from tests.test_resume import came_to, config, do
 
@@ -60,7 +61,7 @@ def drop(root: Path, *, keep_finished: bool = False, dry: bool = False) -> set[s
 
 
 def command(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "bimp_exp.store", *arguments]
+    line = [sys.executable, "-m", "bimp_exp.cli.store", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, env=environment)
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from bimp_exp.errors import ConfigError
-from bimp_exp.mirror import Mirror
-from bimp_exp.report.disk import read_metrics
-from bimp_exp.tracking import Nothing
+from bimp_exp.results.reader import read_metrics
+from bimp_exp.tracking.mirror import Mirror
+from bimp_exp.tracking.mlflow import Nothing
 from tests.conftest import ROOT
 from tests.report.fake import add_lines, make_run, make_sweep
 
@@ -372,7 +372,7 @@ def test_nothing_does_nothing(tmp_path: Path) -> None:
 
 
 def test_import_needs_neither_mlflow_nor_torch() -> None:
-    code = "import sys, bimp_exp.tracking as t; t.MLflow(uri='sqlite:///x.db', experiment='e');"
+    code = "import sys, bimp_exp.tracking.mlflow as t; t.MLflow(uri='sqlite:///x.db', experiment='e');"
     code += "print(sorted({'mlflow', 'torch', 'pandas', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
-from bimp_exp.mirror import Mirror
-from bimp_exp.report import flat
-from bimp_exp.report.disk import read_run
-from bimp_exp.report.mlflow_store import ENVIRONMENT
+from bimp_exp.results import flat
+from bimp_exp.results.reader import read_run
+from bimp_exp.tracking.mirror import Mirror
+from bimp_exp.tracking.mlflow_store import ENVIRONMENT
 from tests.conftest import ROOT
 from tests.report.fake import add_lines, make_run, make_sweep
 from tests.test_tracking import FORKS, client, on_disk, only, points, runs
@@ -170,7 +170,7 @@ def test_a_run_that_goes_on_from_an_older_checkpoint(
 
 def sync(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    line = [sys.executable, "-m", "bimp_exp.sync", *arguments]
+    line = [sys.executable, "-m", "bimp_exp.cli.sync", *arguments]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, env=environment)
 
 
@@ -179,9 +179,11 @@ def test_a_command_mirrors_all_below_a_folder(tmp_path: Path) -> None:
     single = make_run(tmp_path / "results" / "single" / "r")
     for folder in (sweep / "seed=0", sweep / "seed=1"):
         with (folder / "config.yaml").open("a") as file:
-            file.write("tracking: {_target_: bimp_exp.tracking.MLflow, uri: 'sqlite:///own.db', experiment: own}\n")
+            file.write(
+                "tracking: {_target_: bimp_exp.tracking.mlflow.MLflow, uri: 'sqlite:///own.db', experiment: own}\n"
+            )
     with (single / "config.yaml").open("a") as file:
-        file.write("tracking: {_target_: bimp_exp.tracking.Nothing}\n")
+        file.write("tracking: {_target_: bimp_exp.tracking.mlflow.Nothing}\n")
     done = sync(tmp_path, "results")
     assert (done.returncode, done.stderr) == (0, "")
     note = "; 1 runs have no store: give --uri and --experiment"

@@ -15,7 +15,7 @@ from bimp_exp import lr
 from bimp_exp.errors import TrainingError
 from bimp_exp.method.base import Method
 from bimp_exp.optim import SGD
-from bimp_exp.training import Position, evaluate, get_noise
+from bimp_exp.training.loop import Position, evaluate, get_noise
 from tests.toys import CPU, RUNTIME, convolutional, data, linear, train
 
 

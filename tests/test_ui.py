@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from bimp_exp.mirror import Mirror
+from bimp_exp.tracking.mirror import Mirror
 from tests.test_run import run
 from tests.test_tracking_stress import Server, named
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bimp_exp import lease, worker
+from bimp_exp import lease
+from bimp_exp.sweep import worker
 from tests.test_resume import came_to, config, same
 
 CHOICES = {"dataset": "digits", "model": "resnet20", "method": "imp", "budget": "bimp", "schedule": "allr"}

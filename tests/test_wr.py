@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bimp_exp import prune
 from bimp_exp.errors import ConfigError
 from bimp_exp.method.base import Setting
 from bimp_exp.method.wr import WR
 from bimp_exp.optim import SGD
+from bimp_exp.pruning import weights as prune
 from bimp_exp.selector.global_ import Global
 from tests import toys
 

@@ -15,12 +15,12 @@ from hydra.utils import instantiate
 from rich.console import Console
 from torch import Tensor, nn
 
-from bimp_exp import execution
 from bimp_exp.dataset.data import Data
-from bimp_exp.experiment import Experiment
-from bimp_exp.progress import Display
-from bimp_exp.record import Record
-from bimp_exp.tracking import Nothing
+from bimp_exp.results.writer import Record
+from bimp_exp.run import execute as execution
+from bimp_exp.run.experiment import Experiment
+from bimp_exp.run.progress import Display
+from bimp_exp.tracking.mlflow import Nothing
 from tests import toys
 from tests.conftest import ROOT, composed
 

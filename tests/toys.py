@@ -13,7 +13,7 @@ from bimp_exp.lr import Schedule, constant
 from bimp_exp.method.dense import Dense
 from bimp_exp.optim import SGD
 from bimp_exp.runtime import Runtime
-from bimp_exp.training import Epoch, Position, fit
+from bimp_exp.training.loop import Epoch, Position, fit
 
 CPU = torch.device("cpu")
 RUNTIME = Runtime(

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from bimp_exp import metrics
 from bimp_exp.export.latency import Quartiles, quartiles, speedup
+from bimp_exp.pruning import metrics
 
 GAIN = 1.05  # the least median speed-up that is called a gain
 

@@ -10,12 +10,14 @@ import yaml
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from bimp_exp import checkpoint, files, provenance
+from bimp_exp import files
 from bimp_exp.dataset.base import Dataset
 from bimp_exp.errors import DataError, UserError
 from bimp_exp.export import facts, formats
 from bimp_exp.export.latency import interleaved
 from bimp_exp.export.shrink import shrink
+from bimp_exp.results import provenance
+from bimp_exp.run import checkpoint
 
 TOLERANCE = 1e-5  # of the largest output of the masked network
 MAX_IMAGES = 1000  # test images that outputs are compared on

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from bimp_exp import prune
 from bimp_exp.errors import ConfigError
 from bimp_exp.method.base import Setting
+from bimp_exp.pruning import weights as prune
 from bimp_exp.selector.base import Cut, Masks
 
 

@@ -1,7 +1,7 @@
 """IMP, iterative magnitude pruning: train dense, then prune and retrain in cycles (Han et al. 2015; paper, Section 2.1).
 
 The cycles are the budget's phases; the pruning between them and the masks that hold while retraining are in
-``bimp_exp.experiment`` and ``bimp_exp.training``, because they are the same for every method with fixed masks. With
+``bimp_exp.run.experiment`` and ``bimp_exp.training.loop``, because they are the same for every method with fixed masks. With
 ``budget=bimp`` it is BIMP (paper, Section 3.3).
 """
 

@@ -12,10 +12,10 @@ from typing import ClassVar
 
 import torch
 
-from bimp_exp import prune
 from bimp_exp.method._gradual import exact
 from bimp_exp.method._ranking import survivors
 from bimp_exp.method.base import Method, Prunes
+from bimp_exp.pruning import weights as prune
 
 
 @dataclass(kw_only=True)

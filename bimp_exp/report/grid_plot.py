@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bimp_exp.report import render
-from bimp_exp.report.disk import is_absent
 from bimp_exp.report.figures import COLOURS, MARKERS, new_figure, tidy
+from bimp_exp.results.reader import is_absent
 
 MAX_PANELS = 24
 TICKS = [0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999]  # of sparsity

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from bimp_exp.errors import ConfigError
-from bimp_exp.report.disk import ABSENT, Run, Sweep, is_absent
+from bimp_exp.results.reader import ABSENT, Run, Sweep, is_absent
 
 Values = tuple[Any, ...]
 Mark = Literal["best", "tie", ""]

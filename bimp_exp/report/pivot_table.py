@@ -13,9 +13,9 @@ from rich.console import Console
 
 from bimp_exp import files
 from bimp_exp.report import render
-from bimp_exp.report.disk import Sweep
 from bimp_exp.report.pivot import WITHIN, Closest, Entry, Pivot, Values, pivot
 from bimp_exp.report.summary import print_line, print_table
+from bimp_exp.results.reader import Sweep
 
 MARKS = {"best": " *", "tie": " ≈", "": ""}
 

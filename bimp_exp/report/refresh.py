@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from bimp_exp.lease import Lease
-from bimp_exp.report.disk import read_sweep
+from bimp_exp.results.reader import read_sweep
 
 EVERY = 30.0  # seconds
 PER_RUN = 0.1  # seconds

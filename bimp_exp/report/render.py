@@ -13,7 +13,7 @@ import pandas as pd
 from rich.markup import escape as escape_markup
 from rich.table import Table
 
-from bimp_exp.report.disk import Sweep, is_absent
+from bimp_exp.results.reader import Sweep, is_absent
 
 Rows = list[list[str]]  # the first row is the heading
 

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bimp_exp.report.disk import read_metrics, read_run
 from bimp_exp.report.figures import COLOURS, GREY, new_figure, save, tidy
+from bimp_exp.results.reader import read_metrics, read_run
 
 Record = dict[str, Any]
 MAX_LABELS = 24  # as many upright labels as fit side by side

@@ -16,9 +16,9 @@ from rich.measure import Measurement
 from bimp_exp import files
 from bimp_exp.errors import DataError
 from bimp_exp.report import render
-from bimp_exp.report.disk import ABSENT, Run, Sweep, read_run, read_sweep
 from bimp_exp.report.figures import save
 from bimp_exp.report.grid_plot import grid_figure
+from bimp_exp.results.reader import ABSENT, Run, Sweep, read_run, read_sweep
 
 
 def summarise(sweep_dir: Path) -> pd.DataFrame:

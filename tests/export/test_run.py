@@ -13,9 +13,9 @@ import torch
 import yaml
 from torch import nn
 
-from bimp_exp import cli
+from bimp_exp.cli import export as program
+from bimp_exp.cli import main as cli
 from bimp_exp.errors import UserError
-from bimp_exp.export import __main__ as program
 from bimp_exp.export import facts, latency, run
 from bimp_exp.export.latency import Quartiles
 from bimp_exp.model.resnet_cifar import ResNetCifar

@@ -13,12 +13,12 @@ import yaml
 from torch import nn
 
 from bimp_exp.errors import ConfigError
-from bimp_exp.metrics import multiply_adds
 from bimp_exp.model.resnet18 import ResNet18
 from bimp_exp.model.resnet_cifar import Block, ResNetCifar
 from bimp_exp.model.vgg import VGG16
 from bimp_exp.model.wrn import WideResNet
-from bimp_exp.prune import prunable
+from bimp_exp.pruning.metrics import multiply_adds
+from bimp_exp.pruning.weights import prunable
 from tests.conftest import ROOT
 
 # Six more layers of ResNetCifar are a block more per stage, each two 3x3 convolutions and two BN:

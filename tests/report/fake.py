@@ -34,7 +34,7 @@ def make_run(
         "seed": 0,
         "budget": {"_target_": "bimp_exp.budget.Budget", "epochs": 10, "cycles": cycles},
         "lr": {"_target_": "bimp_exp.lr.Stepped", "milestones": [3, 6]},
-        "tracking": {"_target_": "bimp_exp.tracking.MLflow", "uri": "sqlite:///x.db"},
+        "tracking": {"_target_": "bimp_exp.tracking.mlflow.MLflow", "uri": "sqlite:///x.db"},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     _write(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bimp_exp.mirror import Mirror
-from bimp_exp.report.__main__ import main
+from bimp_exp.cli.report import main
+from bimp_exp.tracking.mirror import Mirror
 from tests.report.fake import make_run, make_sweep
 from tests.test_tracking_stress import Server
 

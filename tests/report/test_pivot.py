@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from bimp_exp.cli.report import main
 from bimp_exp.report import pivot_table
-from bimp_exp.report.__main__ import main
-from bimp_exp.report.disk import ABSENT, read_sweep
 from bimp_exp.report.pivot import Closest, Entry, Pivot, alike, pivot
+from bimp_exp.results.reader import ABSENT, read_sweep
 from tests.report.fake import make_sweep
 
 Runs = list[tuple[dict[str, Any], dict[str, Any]]]

@@ -14,10 +14,10 @@ import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 
-from bimp_exp.report.disk import read_metrics, read_run
 from bimp_exp.report.grid_plot import choose_axes, grid_figure
 from bimp_exp.report.run_plots import accuracy_figure, layers_figure, learning_rate_figure, save_plots
 from bimp_exp.report.summary import summarise
+from bimp_exp.results.reader import read_metrics, read_run
 from tests.report.fake import make_run, make_sweep
 
 

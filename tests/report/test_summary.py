@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from bimp_exp.errors import DataError
-from bimp_exp.report.disk import Sweep, read_lines, read_run, read_sweep
 from bimp_exp.report.render import number, percent
 from bimp_exp.report.summary import print_run, print_summary, summarise, write_summary
+from bimp_exp.results.reader import Sweep, read_lines, read_run, read_sweep
 from tests.report.fake import make_run, make_sweep
 
 

@@ -1,0 +1,244 @@
+"""``python -m bimp_exp.cli.status [SWEEP ...] [--watch]``: how far a sweep is, told from its files alone.
+
+Done: there is a result.json. Running: a living process holds the run's lease. Failed: neither, and failed.json says why.
+All others wait; of these, some may have been broken off (interrupted, killed), and will be continued.
+
+The time left of a run is that of the images still to come at the rate of its last epoch, and evaluations in the proportion
+of the finished runs of the sweep; without them, as long as none is finished. Of a sweep that was submitted to SLURM, a line
+says what squeue knows of its workers. Epochs and
+seconds are of finished runs: ``requested`` counts every phase of every run, ``distinct`` every key once, ``computed`` every
+computation once (a phase that a run has taken over has the clock of the computation, so a key with two clocks was computed
+twice). Lost to interruptions, for finished runs that were started more than once: the seconds from the first start to the
+result, without those of the phases; that is work done again, starting up, and lying idle between two starts.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from bimp_exp.cli import main as cli
+from bimp_exp.cli.commands import Parser, columns
+from bimp_exp.errors import DataError
+from bimp_exp.lease import living
+from bimp_exp.results import reader as disk
+from bimp_exp.results.ledger import seconds_of
+from bimp_exp.run import plan
+from bimp_exp.sweep import squeue
+from bimp_exp.sweep.worker import pending
+
+REFRESH = 2.0  # seconds
+TAIL = 16_384  # bytes of metrics.jsonl: more than an epoch's lines
+MOST = 20  # failures that are listed
+STATES = ("waiting", "running", "done", "failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """``phases``: key, clock, epochs and seconds of each. ``lost``: seconds, 0 without interruptions."""
+
+    phases: list[tuple[str, float, float, float]]
+    interruptions: int
+    lost: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Of a sweep: the folder names of its runs by state, and what is to be said of them."""
+
+    folder: Path
+    name: str
+    runs: dict[str, list[str]]
+    names: dict[str, str]
+    broken_off: int
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing waits or runs."""
+        return not (self.runs["waiting"] or self.runs["running"])
+
+
+def main() -> None:
+    """Show the status once, or with --watch until nothing waits or runs any more."""
+    parser = Parser(prog="python -m bimp_exp.cli.status", description="How far a sweep is.")
+    parser.add_argument(
+        "sweeps", metavar="SWEEP", type=Path, nargs="*",
+        help="its folder; default: those of results/sweeps that are not over, else the newest",
+    )  # fmt: skip
+    watching = f"until nothing waits or runs; on a terminal it is shown anew every {REFRESH:g} seconds"
+    parser.add_argument("--watch", action="store_true", help=watching)
+    given = parser.parse_args()
+    console = Console(soft_wrap=True, highlight=False)
+    folders = given.sweeps or current(Path("results/sweeps"))
+    live = Live(console=console, auto_refresh=False) if given.watch and console.is_terminal else None
+    with live or nullcontext():
+        while True:
+            statuses = [look(folder) for folder in folders]
+            shown = Text("\n".join(text(statuses)))
+            if live:
+                live.update(shown, refresh=True)
+            if not given.watch or all(status.over for status in statuses):
+                break
+            time.sleep(REFRESH)
+    if not live:
+        console.print(shown)
+
+
+def current(root: Path) -> list[Path]:
+    """The sweeps in ``root`` that are not over, else the newest one; DataError where there is none."""
+    found = sorted(root.glob("*/sweep.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise DataError(f"{root}: there is no sweep; give the folder of one")
+    return [path.parent for path in found if not look(path.parent).over] or [found[-1].parent]
+
+
+def look(folder: Path) -> Status:
+    """The state of every run of the sweep in ``folder``; opens no file of a run but the lease of one that runs."""
+    facts = disk.read_json(folder / "sweep.json")
+    if facts is None:
+        raise DataError(f"{folder / 'sweep.json'}: absent; give the folder of a sweep (python run.py -m ...)")
+    runs: dict[str, list[str]] = {state: [] for state in STATES}
+    for run in facts["runs"]:
+        runs[_state(folder / run)].append(run)
+    names = {run: cell["name"] for run, cell in facts.get("cells", {}).items()}
+    broken_off = sum((folder / run / "run.json").exists() for run in runs["waiting"])
+    return Status(folder=folder, name=facts["name"], runs=runs, names=names, broken_off=broken_off)
+
+
+def _state(run: Path) -> str:
+    if (run / "result.json").exists():
+        return "done"
+    if living(run / "lease"):
+        return "running"
+    return "waiting" if pending(run) else "failed"
+
+
+def text(statuses: Sequence[Status]) -> list[str]:
+    """What is shown: of each sweep its name, the counts, the runs under way, the failures, what it has cost."""
+    return [line for status in statuses for line in [*_text(status), ""]][:-1]
+
+
+def _text(status: Status) -> list[str]:
+    counts = {state: f"{len(status.runs[state])} {state}" for state in STATES}
+    if status.broken_off:
+        counts["waiting"] += f" ({status.broken_off} broken off)"
+    total = sum(map(len, status.runs.values()))
+    lines = [f"{status.name}: {status.folder}", f"{total} runs: {', '.join(counts.values())}"]
+    if not status.over:
+        lines += squeue.lines(status.folder)
+    done = [finished(status.folder / run) for run in status.runs["done"]]
+    if status.runs["running"]:
+        more = _evaluating(done)
+        rows = [["running", "phase", "epoch", "images/s", "left", "host"]]
+        lines += columns(
+            rows + [[_name(status, r), *progress(status.folder / r, more)] for r in status.runs["running"]]
+        )
+    for run in status.runs["failed"][:MOST]:
+        failure = disk.read_json(status.folder / run / "failed.json") or {}
+        lines.append(f"failed: {_name(status, run)}: {' '.join(str(failure.get('error', '')).split())}")
+    if len(status.runs["failed"]) > MOST:
+        lines.append(f"and {len(status.runs['failed']) - MOST} more that failed")
+    return lines + _cost(done)
+
+
+def _evaluating(runs: Sequence[Finished]) -> float:
+    """How many times as long as training alone the phases of ``runs`` took with evaluations."""
+    phases = [phase for run in runs for phase in run.phases]
+    training = sum(clock for _, clock, _, _ in phases)
+    return sum(seconds for *_, seconds in phases) / training if training else 1.0
+
+
+def _name(status: Status, run: str) -> str:
+    return status.names.get(run, run)
+
+
+def progress(run: Path, more: float) -> list[str]:
+    """Phase, epoch, images per second, time left and host of a run under way; "" for what is not known yet.
+
+    more: how many times as long as training alone a run takes.
+    """
+    host = str((living(run / "lease") or {}).get("host", ""))
+    planned = _planned(run)
+    if planned is None:  # it has only just begun
+        return ["", "", "", "", host]
+    points = _last_points(run / "metrics.jsonl")
+    step = points[-1]["step"] if points else 0
+    phase = points[-1]["phase"] if points else planned.phases[0].phase.name
+    epoch = f"{step / planned.steps_per_epoch:.4g}/{planned.num_steps / planned.steps_per_epoch:.4g}"
+    rates = [point["images_per_second"] for point in points if "images_per_second" in point]
+    if not rates:
+        return [phase, epoch, "", "", host]
+    images = (planned.num_steps - step) * planned.num_fit_images / planned.steps_per_epoch
+    left = images / rates[-1] * more - (time.time() - (run / "metrics.jsonl").stat().st_mtime)
+    return [phase, epoch, f"{rates[-1]:,.0f}", _duration(max(left, 0)), host]
+
+
+@cache
+def _plan(text: str) -> plan.Plan:
+    return plan.from_config(yaml.safe_load(text))
+
+
+def _planned(run: Path) -> plan.Plan | None:
+    path = run / "config.yaml"
+    return _plan(path.read_text()) if path.exists() else None
+
+
+def _last_points(path: Path) -> list[dict[str, Any]]:
+    """The last complete lines of metrics.jsonl."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - TAIL))
+            lines = file.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines[size > TAIL :]]
+
+
+@cache  # a result does not change any more
+def finished(run: Path) -> Finished:
+    """Of a run with a result."""
+    phases = disk.read_phases(run)
+    facts = disk.read_json(run / "run.json") or {}
+    interruptions, lost = facts.get("starts", 1) - 1, 0.0
+    if interruptions:
+        elapsed = (run / "result.json").stat().st_mtime - datetime.fromisoformat(facts["started"]).timestamp()
+        lost = max(0.0, elapsed - sum(map(seconds_of, phases)))
+    spent = [(p.get("key", f"{run}/{p['name']}"), p["seconds_training"], p["epochs"], seconds_of(p)) for p in phases]
+    return Finished(phases=spent, interruptions=interruptions, lost=lost)
+
+
+def _cost(runs: Sequence[Finished]) -> list[str]:
+    if not runs:
+        return []
+    phases = [phase for run in runs for phase in run.phases]
+    requested = sum(epochs for _, _, epochs, _ in phases)
+    distinct = sum({key: epochs for key, _, epochs, _ in phases}.values())
+    computed = {(key, clock): (epochs, seconds) for key, clock, epochs, seconds in phases}
+    epochs, seconds = (sum(value[i] for value in computed.values()) for i in (0, 1))
+    interruptions = sum(run.interruptions for run in runs)
+    lost = f", {_duration(sum(run.lost for run in runs))} lost to them" if interruptions else ""
+    return [
+        f"epochs of the finished: {requested:g} requested, {distinct:g} distinct, {epochs:g} computed",
+        f"computing them took {_duration(seconds)}; {interruptions} interruption{'s' * (interruptions != 1)}{lost}",
+    ]
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+if __name__ == "__main__":
+    cli.main(main)

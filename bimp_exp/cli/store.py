@@ -1,0 +1,239 @@
+"""``python -m bimp_exp.cli.store list|size|verify|remove [ROOT]``: what lies in the store of phases, is it whole, what can go.
+
+What ``remove --unused`` leaves alone: phases that somebody computes (they are leased), and those that a run without a result
+needs: each such run of a sweep's cells.json, begun or not, failed or not, and each such run folder below --results. A
+finished run needs nothing any more, unless --keep-finished is given. Needs are told by recipes (``store.header``), which are
+the same on every machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.filesize import decimal
+
+from bimp_exp.cli import main as cli
+from bimp_exp.cli.commands import Parser, columns
+from bimp_exp.errors import DataError, UserError
+from bimp_exp.lease import Lease, living
+from bimp_exp.results import reader as disk
+from bimp_exp.run import keys as numerics
+from bimp_exp.run import plan
+from bimp_exp.store import phases as store
+
+FILES = ("done.pt", "partial.pt", "partial.previous.pt")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where it is there
+KEY = re.compile("[0-9a-f]{32}")
+SHORT = 12  # characters of a key that are shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A folder of the store. ``about``: the header of its newest whole file, {} where there is none."""
+
+    folder: Path
+    about: Mapping[str, Any]
+    size: int
+    changed: float
+
+    @property
+    def key(self) -> str:
+        return self.folder.name
+
+    @property
+    def status(self) -> str:
+        """done or partial, and whether a process computes it now; damaged where no file is a checkpoint."""
+        state = "done" if (self.folder / "done.pt").exists() else "partial" if self.about else "damaged"
+        return f"{state}, leased" if living(self.folder / "lease") else state
+
+
+def main() -> None:
+    """Exit status 1 where ``verify`` finds a damaged file."""
+    parser = Parser(prog="python -m bimp_exp.cli.store", description="The store of phases.")
+    shared = Parser(add_help=False)
+    shared.add_argument(
+        "root", metavar="ROOT", type=Path, nargs="?", default=Path("results/phases"), help="its folder (%(default)s)"
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", parents=[shared], help="a line a phase: key, name, epochs, size, age, state")
+    commands.add_parser("size", parents=[shared], help="number of phases and bytes")
+    commands.add_parser("verify", parents=[shared], help="read every file and compare its hash")
+    remove = commands.add_parser("remove", parents=[shared], help="delete phases, never one that is leased")
+    which = remove.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--key", metavar="PREFIX", action="append", help="the phase whose key begins so; may be repeated"
+    )
+    which.add_argument("--unused", action="store_true", help="all that no run without a result needs")
+    remove.add_argument("--keep-finished", action="store_true", help="finished runs need theirs, too")
+    remove.add_argument(
+        "--results", metavar="FOLDER", type=Path, default=Path("results"), help="where the runs are (%(default)s)"
+    )
+    remove.add_argument("--dry-run", action="store_true", help="only say what would go")
+    given = parser.parse_args()
+    stored = read(given.root)
+    if given.command == "list":
+        show(stored)
+    elif given.command == "size":
+        print(f"{given.root}: {_sum(stored)}")
+    elif given.command == "verify":
+        verify(stored)
+    else:
+        chosen = (
+            unused(stored, given.results, keep_finished=given.keep_finished)
+            if given.unused
+            else [_only(stored, prefix) for prefix in dict.fromkeys(given.key)]
+        )
+        delete(chosen, dry=given.dry_run)
+
+
+def read(root: Path) -> list[Stored]:
+    """Every phase below ``root``, oldest first; what is not named like a phase is not looked at."""
+    if not root.is_dir():
+        raise DataError(f"{root}: there is no such folder; give the root of a store (store.root)")
+    found = [_stored(folder) for folder in root.iterdir() if KEY.fullmatch(folder.name)]
+    return sorted(found, key=lambda phase: phase.changed)
+
+
+def _stored(folder: Path) -> Stored:
+    about: Mapping[str, Any] = {}
+    for name in reversed(FILES):
+        try:
+            about = store.header(folder / name)
+        except DataError:
+            continue
+    sizes = [path.stat().st_size for path in folder.iterdir() if path.is_file()]
+    times = [(folder / name).stat().st_mtime for name in FILES if (folder / name).exists()]
+    return Stored(folder=folder, about=about, size=sum(sizes), changed=max(times, default=folder.stat().st_mtime))
+
+
+def show(stored: Sequence[Stored]) -> None:
+    """A table; a partial phase has no epochs yet."""
+    rows = [["key", "name", "epochs", "size", "age", "state"]]
+    for phase in stored:
+        epochs = phase.about.get("epochs")
+        rows.append(
+            [
+                phase.key[:SHORT],
+                str(phase.about.get("name", "")),
+                "" if epochs is None else f"{epochs:g}",
+                decimal(phase.size),
+                _age(time.time() - phase.changed),
+                phase.status,
+            ]
+        )
+    print("\n".join([*columns(rows), _sum(stored)]))
+
+
+def verify(stored: Sequence[Stored]) -> None:
+    """Say which files are damaged; SystemExit with status 1 if there are any."""
+    paths = [(phase, path) for phase in stored for name in FILES if (path := phase.folder / name).exists()]
+    damaged = 0
+    for phase, path in paths:
+        try:
+            store.content(path, phase.key)
+        except DataError as error:
+            if path.exists():  # else its phase went on meanwhile
+                damaged += 1
+                print(f"damaged: {error}")
+    print(f"{len(paths) - damaged} of {len(paths)} files are whole")
+    if damaged:
+        raise SystemExit(1)
+
+
+def unused(stored: Sequence[Stored], results: Path, *, keep_finished: bool) -> list[Stored]:
+    """Those that no run below ``results`` needs; one that does not tell its recipe counts as needed."""
+    if not results.is_dir():
+        raise DataError(f"{results}: there is no such folder; give --results the folder of the runs, whose needs count")
+    needed = needs(results, keep_finished=keep_finished)
+    return [phase for phase in stored if not {phase.key, phase.about.get("recipe")} & needed]
+
+
+def needs(results: Path, *, keep_finished: bool) -> set[str | None]:
+    """Recipes and keys of what runs below ``results`` need, and None.
+
+    A run whose configuration is not legal (any more) needs nothing: this version of the code cannot do it.
+    """
+    needed: set[str | None] = {None}
+    for config in unfinished(results):
+        with contextlib.suppress(UserError):
+            needed.update(_recipes(config))
+    if keep_finished:
+        for folder in disk.find(results, "result.json"):
+            needed.update(phase.get("key") for phase in disk.read_phases(folder))
+    return needed
+
+
+def unfinished(results: Path) -> Iterator[Mapping[str, Any]]:
+    """The configuration of each run without a result: those of the grids, then those that were begun otherwise."""
+    seen: set[Path] = set()
+    for folder in disk.find(results, "cells.json"):
+        for name, cell in json.loads((folder / "cells.json").read_text()).items():
+            seen.add(folder / name)
+            if not (folder / name / "result.json").exists():
+                yield cell["config"]
+    for folder in disk.find(results, "config.yaml"):
+        if folder not in seen and not (folder / "result.json").exists():
+            yield yaml.load((folder / "config.yaml").read_text(), Loader=LOADER)
+
+
+def _recipes(config: Mapping[str, Any]) -> list[str]:
+    from hydra.utils import get_class
+
+    return numerics.phase_keys(config, plan.from_config(config), get_class(config["method"]["_target_"]), {})
+
+
+def delete(chosen: Sequence[Stored], *, dry: bool) -> None:
+    """Remove those of ``chosen`` that no process has leased, and say so; ``dry``: only say so."""
+    verb, gone = "would remove" if dry else "removed", []
+    for phase in chosen:
+        if living(phase.folder / "lease") or not (dry or _remove(phase)):
+            print(f"kept {_line(phase)}: leased")
+        else:
+            print(f"{verb} {_line(phase)}")
+            gone.append(phase)
+    print(f"{verb} {_sum(gone)}")
+
+
+def _remove(phase: Stored) -> bool:
+    lease = Lease.take(phase.folder / "lease")
+    if lease is None:
+        return False
+    with lease:
+        shutil.rmtree(phase.folder)
+    return True
+
+
+def _only(stored: Sequence[Stored], prefix: str) -> Stored:
+    found = [phase for phase in stored if phase.key.startswith(prefix)]
+    if len(found) != 1:
+        raise DataError(f"--key {prefix} is the beginning of {len(found)} keys; it must be of exactly one")
+    return found[0]
+
+
+def _line(phase: Stored) -> str:
+    return f"{phase.key[:SHORT]} ({phase.about.get('name', 'damaged')}, {decimal(phase.size)})"
+
+
+def _sum(stored: Sequence[Stored]) -> str:
+    size = sum(phase.size for phase in stored)
+    return f"{len(stored)} phase{'s' * (len(stored) != 1)}, {size:,} bytes ({decimal(size)})"
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+if __name__ == "__main__":
+    cli.main(main)

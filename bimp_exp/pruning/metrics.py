@@ -1,0 +1,166 @@
+"""Sparsity, multiply-adds, theoretical speed-up, pruning stability, images per second of a plain model.
+
+    speed-up = F_dense / F_sparse,  F_dense = sum_l m_l,  F_sparse = sum_l m_l * nonzero_l / size_l
+
+where m_l are the multiply-adds of layer l for one image (ShrinkBench, Blalock et al. 2020). Biases,
+normalisation, activations, pooling and attention products are not counted. ``padding_blind`` gives the
+counts of the paper's code instead of the exact ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bimp_exp.errors import ConfigError
+from bimp_exp.pruning.weights import LAYERS, prunable
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCount:
+    """How many of a prunable tensor's weights are exactly zero."""
+
+    name: str
+    num_weights: int
+    num_zeros: int
+
+
+class Speedup(NamedTuple):
+    """Multiply-adds of one image, dense and with zeros skipped, and their ratio."""
+
+    dense: int
+    sparse: float
+    speedup: float
+
+
+def layer_counts(model: nn.Module, *, every_weight: bool = False) -> list[LayerCount]:
+    """The table of the prunable weights, in module order."""
+    weights = prunable(model, every_weight=every_weight)
+    return [
+        LayerCount(name=name, num_weights=weight.numel(), num_zeros=num_zeros)
+        for (name, weight), num_zeros in zip(weights.items(), _num_zeros(weights.values()), strict=True)
+    ]
+
+
+def sparsity(counts: Iterable[LayerCount]) -> float:
+    """Zeros / size over all layers of the table together; 0 for an empty table."""
+    counts = list(counts)
+    return _ratio(sum(c.num_zeros for c in counts), sum(c.num_weights for c in counts))
+
+
+def sparsity_all_parameters(model: nn.Module) -> float:
+    """Zeros / size over every parameter, biases and normalisation included."""
+    parameters = list(model.parameters())
+    return _ratio(sum(_num_zeros(parameters)), sum(p.numel() for p in parameters))
+
+
+def multiply_adds(model: nn.Module, image_shape: Sequence[int], *, padding_blind: bool = False) -> dict[str, int]:
+    """Multiply-adds of one image (channels, height, width) for each prunable weight, by name; 0 if not used.
+
+    Exact: size of the weight times the positions it is applied to, summed over all uses. ``padding_blind``
+    is the published code's rule: a convolution's output has ceil(side / stride) pixels whatever its padding,
+    groups are ignored, a linear layer counts once however many tokens it sees, and dilation is refused
+    (ConfigError). One forward pass of a zero image in eval mode; the model's flags and buffers and the random
+    state are as before afterwards. Layers that bypass their forward (nn.MultiheadAttention) are not seen.
+    """
+    weights = prunable(model)
+    if not weights:
+        return {}
+    names = {id(weight): name for name, weight in weights.items()}
+    counts = dict.fromkeys(weights, 0)
+    count = _padding_blind_count if padding_blind else _exact_count
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        name = names[id(module.weight)]
+        counts[name] += count(name, module, inputs[0], output)
+
+    like = next(iter(weights.values()))
+    flags = [(module, module.training) for module in model.modules()]
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    handles = [module.register_forward_hook(hook) for module in model.modules() if isinstance(module, LAYERS)]
+    try:
+        model.eval()
+        with torch.no_grad(), torch.random.fork_rng([like.device] if like.is_cuda else []):
+            torch.func.functional_call(model, buffers, (like.new_zeros(1, *image_shape),))
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training in flags:
+            module.training = training
+    return counts
+
+
+def theoretical_speedup(
+    multiply_adds: Mapping[str, int], counts: Iterable[LayerCount], *, padding_blind: bool = False
+) -> Speedup:
+    """From ``multiply_adds(model, ...)`` and ``layer_counts(model)``; infinite where no multiply-add is left.
+
+    ``padding_blind`` truncates the sparse total to a whole number, as the published code does.
+    """
+    by_name = {c.name: c for c in counts}
+    used = [(num, by_name[name]) for name, num in multiply_adds.items() if num]
+    dense = sum(num for num, _ in used)
+    sparse = math.fsum(num * (c.num_weights - c.num_zeros) / c.num_weights for num, c in used)
+    if padding_blind:
+        sparse = float(int(sparse))
+    return Speedup(dense, sparse, dense / sparse if sparse else math.inf)
+
+
+def pruning_stability(before: float, after: float, *, clipped: bool) -> float | None:
+    """1 - (before - after) / before, of the test metrics right before and right after pruning.
+
+    Above 1 where pruning helped; ``clipped`` keeps it in [0, 1]. None where ``before`` is 0: nothing to keep.
+    """
+    if before == 0:
+        return None
+    stability = 1 - (before - after) / before
+    return min(max(stability, 0.0), 1.0) if clipped else stability
+
+
+def images_per_second(sizes: Sequence[int], seconds: Sequence[float], *, mean_of_rates: bool) -> float | None:
+    """All images / all seconds of some steps, given the size and the duration of each; None without steps.
+
+    ``mean_of_rates`` is the published code's number: the mean over the steps of images / seconds.
+    """
+    steps = list(zip(sizes, seconds, strict=True))
+    if not steps:
+        return None
+    if mean_of_rates:
+        return math.fsum(num_images / duration for num_images, duration in steps) / len(steps)
+    return sum(sizes) / math.fsum(seconds)
+
+
+def _exact_count(name: str, layer: nn.Module, given: Tensor, output: Tensor) -> int:
+    weight = layer.get_parameter("weight")
+    num_positions = output.numel() // weight.shape[0]  # which is the number of channels or features given out
+    return weight.numel() * num_positions
+
+
+def _padding_blind_count(name: str, layer: nn.Module, given: Tensor, output: Tensor) -> int:
+    weight = layer.get_parameter("weight")
+    if not isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        return weight.numel()
+    if max(layer.dilation) > 1:
+        raise ConfigError(
+            f"conventions: the published count of multiply-adds refuses dilation, which {name} has; "
+            "choose the exact count"
+        )
+    sides = given.shape[-len(layer.stride) :]
+    num_positions = math.prod(-(-side // stride) for side, stride in zip(sides, layer.stride, strict=True))
+    return weight.numel() * layer.groups * num_positions
+
+
+def _num_zeros(tensors: Iterable[Tensor]) -> list[int]:
+    """One transfer from the device for all tensors together."""
+    counts = [(tensor == 0).sum() for tensor in tensors]
+    numbers: list[int] = torch.stack(counts).tolist() if counts else []
+    return numbers
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0

@@ -1,0 +1,81 @@
+"""What a result came from: versions, commit, machine, hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bimp_exp.paths import ROOT
+
+CODE = ("bimp_exp", "conf", "hydra_plugins", "run.py")
+RECORDED = "git.json"  # in a snapshot of the code: what git() said where it was taken
+PACKAGES = ("bimp-exp", "torch", "torchvision", "numpy", "hydra-core", "mlflow")
+
+
+def collect(config: dict[str, Any]) -> dict[str, Any]:
+    """Everything that is known when a run starts, ready for JSON."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "git": git(ROOT),
+        "machine": machine(),
+        "config_hash": config_hash(config),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """SHA-256 of the resolved configuration without what cannot change a number: tracking."""
+    text = json.dumps({k: v for k, v in config.items() if k != "tracking"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def git(folder: Path) -> dict[str, Any]:
+    """Commit of the code and whether code or configuration differ from it; nulls outside a repository."""
+    if (folder / RECORDED).exists():
+        recorded: dict[str, Any] = json.loads((folder / RECORDED).read_text())
+        return recorded
+
+    def ask(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit, changes = ask("rev-parse", "HEAD"), ask("status", "--porcelain", "--", *CODE)
+    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+def machine() -> dict[str, Any]:
+    """Host, processor, cores and GPU."""
+    import torch
+
+    return {
+        "host": platform.node(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((text.split(":", 1)[1].strip() for text in lines if text.startswith("model name")), platform.machine())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except ModuleNotFoundError:
+        return None

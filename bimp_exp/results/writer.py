@@ -1,0 +1,149 @@
+"""The files that a run leaves; they are the truth, and MLflow is their mirror.
+
+config.yaml and run.json when it starts, metrics.jsonl while it goes on, plots and model.pt at its end, result.json last of
+all: where it lies, everything else is whole. failed.json instead where the run failed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import yaml
+
+from bimp_exp import files
+from bimp_exp.errors import BusyError, UserError
+from bimp_exp.lease import Lease
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Tracking(Protocol):
+    """A mirror of what is on disk: one option of ``conf/tracking/``. No call ever raises, or waits."""
+
+    def sync(self, run_dir: Path) -> None:
+        """Mirror one run."""
+        ...
+
+    def sync_sweep(self, sweep_dir: Path, *, over: bool) -> None:
+        """Mirror what belongs to a whole sweep; ``over``: no run of it will start any more."""
+        ...
+
+    def hurry(self) -> None:
+        """This process was asked to end: what is not mirrored at once may be left to another."""
+        ...
+
+
+@contextmanager
+def claim(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
+    """Hold ``folder`` for the run that ``config`` describes, be it new there, broken off or finished.
+
+    UserError where it holds a run of another configuration (the first key that differs is named), BusyError where another
+    process holds it.
+    """
+    path = folder / "lease"
+    try:
+        lease = Lease.take(path)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}") from None
+    if lease is None:
+        raise BusyError(f"another process is at the run in {folder}: wait for it, or give another folder", lease=path)
+    with lease:
+        path = folder / "config.yaml"
+        ours = {key: value for key, value in config.items() if key not in IRRELEVANT}
+        if path.exists():
+            _same(folder, yaml.safe_load(path.read_text()), ours)
+        else:
+            files.write(path, yaml.safe_dump(dict(config), sort_keys=False).encode())
+        yield
+
+
+IRRELEVANT = ("tracking", "store")  # may change when a run is continued
+
+
+def _same(folder: Path, theirs: Any, ours: Mapping[str, Any]) -> None:
+    from bimp_exp.results.flat import flatten
+
+    before = flatten({key: value for key, value in (theirs or {}).items() if key not in IRRELEVANT})
+    now = flatten(ours)
+    for key in [*before, *now]:
+        if before.get(key) != now.get(key):
+            raise UserError(
+                f"{folder} holds a run of another configuration: {key} is {before.get(key, 'absent')} there and "
+                f"{now.get(key, 'absent')} now; give hydra.run.dir (hydra.sweep.dir) another folder"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Writes into ``folder`` and lets ``tracking`` mirror it."""
+
+    folder: Path
+    tracking: Tracking
+
+    def begin(self, facts: Mapping[str, Any]) -> None:
+        """run.json: ``facts``, when the run was first started and how often it was since."""
+        path = self.folder / "run.json"
+        before = json.loads(path.read_text()) if path.exists() else {}
+        started = before.get("started", datetime.now(UTC).isoformat(timespec="seconds"))
+        files.write_json(path, {**facts, "started": started, "starts": before.get("starts", 0) + 1})
+        (self.folder / "failed.json").unlink(missing_ok=True)
+
+    def step_back(self) -> None:
+        """The start that ``begin`` has counted was none."""
+        path = self.folder / "run.json"
+        facts = json.loads(path.read_text())
+        files.write_json(path, facts | {"starts": facts["starts"] - 1})
+
+    def restart(self, points: list[dict[str, Any]]) -> None:
+        """Make ``points`` all of metrics.jsonl: what an earlier attempt wrote after its checkpoint comes again."""
+        files.write(self.folder / "metrics.jsonl", "".join(files.line(point) for point in points).encode())
+        self.sync()
+
+    def append(self, point: dict[str, Any]) -> None:
+        """One more line of metrics.jsonl."""
+        files.append_line(self.folder / "metrics.jsonl", point)
+
+    def sync(self) -> None:
+        """Bring the mirror up to date."""
+        self.tracking.sync(self.folder)
+
+    def save(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Write the network as a plain state_dict on the CPU; what a reader of the file gets."""
+        import torch
+
+        buffer = io.BytesIO()
+        torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, buffer)
+        files.write(self.folder / "model.pt", buffer.getvalue())
+        read: dict[str, Tensor] = torch.load(self.folder / "model.pt", weights_only=True)
+        return read
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """The plots and, last of all, the result."""
+        from bimp_exp.report.run_plots import save_plots
+
+        save_plots(self.folder, result)
+        files.write_json(self.folder / "result.json", result)
+        self.sync()
+
+    def fail(self, error: BaseException) -> None:
+        """Say in one line why there is no result."""
+        files.write_json(self.folder / "failed.json", failure(error))
+        self.sync()
+        if not isinstance(error, Exception):
+            self.tracking.hurry()
+
+
+def failure(error: BaseException) -> dict[str, str | None]:
+    """What failed.json says: the kind of error, the reason in one line, and the SLURM job that met it, if it was one."""
+    interrupted = isinstance(error, KeyboardInterrupt)
+    reason = "interrupted" if interrupted else " ".join(str(error).split()) or type(error).__name__
+    return {"kind": type(error).__name__, "error": reason, "job": os.environ.get("SLURM_JOB_ID")}

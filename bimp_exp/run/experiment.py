@@ -1,0 +1,113 @@
+"""What a run is: the fields of ``Experiment`` are the keys of ``conf/config.yaml``. ``bimp_exp.run.execute`` does it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from bimp_exp.budget import Budget
+from bimp_exp.conventions import Conventions
+from bimp_exp.dataset.base import Dataset
+from bimp_exp.errors import ConfigError
+from bimp_exp.lr import Original
+from bimp_exp.method.base import Method, Setting
+from bimp_exp.optim import SGD
+from bimp_exp.pruning import weights as prune
+from bimp_exp.results.writer import Tracking
+from bimp_exp.run import checkpoint
+from bimp_exp.run import plan as planning
+from bimp_exp.run.plan import Plan
+from bimp_exp.runtime import Runtime
+from bimp_exp.schedule.base import Retraining
+from bimp_exp.seeds import derive
+from bimp_exp.selector.base import Cut, Selector
+from bimp_exp.store.phases import Store
+from bimp_exp.types import Seed, Sparsity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One run, fully described."""
+
+    dataset: Dataset
+    model: Callable[..., nn.Module]
+    optim: SGD
+    lr: Original
+    method: Method
+    selector: Selector
+    schedule: Retraining
+    budget: Budget
+    tracking: Tracking
+    store: Store
+    runtime: Runtime
+    conventions: Conventions
+    sparsity: Sparsity
+    seed: Seed
+    dense_checkpoint: str | None
+
+    def plan(self) -> Plan:
+        """What this run will do."""
+        return planning.make(
+            num_fit_images=self.dataset.num_fit_images,
+            batch_size=self.optim.batch_size,
+            lr=self.lr,
+            budget=self.budget,
+            schedule=self.schedule,
+            prunes=self.method.prunes,
+            sparsity=self.sparsity,
+            loads_dense=self.dense_checkpoint is not None,
+            has_target=self.method.has_target,
+        )
+
+    def check(self) -> None:
+        """Raise UserError for all that can be known before data are read and files are written."""
+        plan = self.plan()
+        self.runtime.start()
+        self.store.check()
+        self.dataset.check_files()
+        with torch.device("meta"):  # shapes only
+            model = self.model(image_shape=self.dataset.image_shape, num_classes=self.dataset.num_classes)
+            last = plan.num_fit_images % plan.batch_size or plan.batch_size
+            try:
+                if last == 1:  # with more, batch-norm has enough; a forward pass takes a second, for imports
+                    model(torch.zeros(last, *self.dataset.image_shape))
+            except ValueError as error:  # batch-norm of a single number
+                raise ConfigError(
+                    f"optim.batch_size={plan.batch_size}: the last batch of an epoch has {last} of "
+                    f"{plan.num_fit_images} images, too few for the model ({error})"
+                ) from None
+        weights = prune.prunable(model, every_weight=self.conventions.prune_every_weight)
+        shapes = [w.shape for w in weights.values()]
+        num_weights, num_gone = sum(map(math.prod, shapes)), 0
+        for planned in plan.phases[1:]:
+            phase = planned.phase
+            num_gone = prune.num_pruned(phase, num_weights, num_gone, per_cycle=self.conventions.count_per_cycle)
+            self.selector.check(shapes, Cut(fraction=phase.sparsity, num_pruned=num_gone))
+        self.method.check(self.setting(model, weights))
+        if self.dense_checkpoint is not None:
+            checkpoint.check(self.dense_checkpoint, model)
+
+    def setting(self, model: nn.Module, weights: dict[str, nn.Parameter]) -> Setting:
+        """What the method may know of the run of ``model`` with these prunable ``weights``."""
+        plan = self.plan()
+        first, *later = plan.phases
+        return Setting(
+            model=model,
+            weights=weights,
+            selector=self.selector,
+            sparsity=self.sparsity,
+            weight_decay=self.optim.weight_decay,
+            num_steps=first.num_steps,
+            steps_per_epoch=plan.steps_per_epoch,
+            retraining=tuple(planned.num_steps for planned in later),
+        )
+
+    def network(self) -> nn.Module:
+        """The untrained network; its weights follow from the seed alone, so they are the same for all methods."""
+        with torch.random.fork_rng():
+            torch.manual_seed(derive(self.seed, "init"))
+            return self.model(image_shape=self.dataset.image_shape, num_classes=self.dataset.num_classes)

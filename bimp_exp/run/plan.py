@@ -1,0 +1,225 @@
+"""What a run will do, computed from its configuration alone: phases, epochs, steps, sparsities, learning rates.
+
+The run follows the same plan, so what ``plan=true`` prints is what happens. Imports no PyTorch and touches no data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+from bimp_exp.budget import Budget, Phase
+from bimp_exp.config import schema as config
+from bimp_exp.errors import ConfigError
+from bimp_exp.lr import Original, Schedule
+from bimp_exp.paths import CONF
+from bimp_exp.schedule.base import PruneReport, Retraining
+from bimp_exp.schedule.ft import FT
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedPhase:
+    """A phase in steps; ``start`` is the lowest and highest rate that its warm-up may end at."""
+
+    phase: Phase
+    first_step: int
+    num_steps: int
+    start: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """``original`` is the learning rate of dense training, ``retraining`` what is made of it after a pruning.
+
+    ``budget_epochs`` is what may be spent. ``has_target``: whether the phases' sparsities are what the method aims at.
+    """
+
+    phases: list[PlannedPhase]
+    original: Schedule
+    retraining: Retraining
+    steps_per_epoch: int
+    num_fit_images: int
+    batch_size: int
+    budget_epochs: float
+    loads_dense: bool
+    has_target: bool
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of all phases."""
+        return sum(p.num_steps for p in self.phases)
+
+    @property
+    def epochs(self) -> float:
+        """Epochs of all phases that are really trained."""
+        return sum(p.phase.epochs for p in self.phases if p.num_steps)
+
+    def num_images(self, num_steps: int) -> int:
+        """Images seen in the first ``num_steps`` steps of a phase; the last batch of an epoch is smaller."""
+        epochs, steps = divmod(num_steps, self.steps_per_epoch)
+        return epochs * self.num_fit_images + steps * self.batch_size
+
+
+def make(
+    *,
+    num_fit_images: int,
+    batch_size: int,
+    lr: Original,
+    budget: Budget,
+    schedule: Retraining,
+    prunes: str,
+    sparsity: float,
+    loads_dense: bool,
+    has_target: bool,
+) -> Plan:
+    """The plan of a run; ConfigError where budget, method, schedule and sparsity do not fit together."""
+    if prunes == "between phases":
+        phases = budget.phases(sparsity)
+        if len(phases) == 1:
+            raise ConfigError(
+                "budget=dense has one phase, but the method prunes between phases: budget must be one of bimp, imp, renda"
+            )
+    else:
+        phases = [Phase(cycle=0, epochs=budget.total(sparsity))]
+    if prunes == "while training":
+        phases = [
+            Phase(cycle=0, epochs=budget.total(sparsity), label="training"),
+            Phase(cycle=1, epochs=budget.finetune_epochs, sparsity=sparsity, label="finetune"),
+        ]
+        schedule = FT()
+        loads_dense = False  # a checkpoint is where training starts, not what replaces it
+    steps_per_epoch = -(-num_fit_images // batch_size)
+    dense_steps = round(phases[0].epochs * steps_per_epoch)
+    original = lr.schedule(dense_steps, steps_per_epoch)
+    planned = []
+    first_step = 0
+    for phase in phases:
+        num_steps = round(phase.epochs * steps_per_epoch)
+        if phase.cycle == 0:
+            start = (original.peak, original.peak)
+            num_steps = 0 if loads_dense else num_steps
+        else:
+            mild, harsh = (schedule(original, num_steps, _report(phase, phases[0], d1)) for d1 in (0.0, 1.0))
+            start = (mild.peak, harsh.peak)
+        planned.append(PlannedPhase(phase=phase, first_step=first_step, num_steps=num_steps, start=start))
+        first_step += num_steps
+    return Plan(
+        phases=planned,
+        original=original,
+        retraining=schedule,
+        steps_per_epoch=steps_per_epoch,
+        num_fit_images=num_fit_images,
+        batch_size=batch_size,
+        budget_epochs=budget.total(sparsity),
+        loads_dense=loads_dense,
+        has_target=has_target,
+    )
+
+
+def _report(phase: Phase, dense: Phase, d1: float) -> PruneReport:
+    """A pruning whose damage is ``d1``, by norm and by accuracy: the bounds of what an adaptive schedule may see."""
+    scale = phase.fraction**0.5
+    return PruneReport(
+        fraction=phase.fraction,
+        removed_norm=d1 * scale,
+        norm_all=1.0,
+        norm_prunable=1.0,
+        length_ratio=phase.epochs / dense.epochs,
+        train_metric_dense=1.0,
+        train_metric_pruned=1.0 - d1,
+    )
+
+
+def from_config(cfg: Mapping[str, Any]) -> Plan:
+    """The plan of a composed, resolved configuration, after checking all of it that needs no PyTorch and no data."""
+    config.check(cfg)
+    _refuse_what_has_no_effect(cfg)
+    names = ("dataset", "optim", "lr", "budget", "schedule", "tracking", "runtime")
+    parts = {name: _part(json.dumps(cfg[name])) for name in names}
+    parts["dataset"].check()
+    return make(
+        num_fit_images=parts["dataset"].num_fit_images,
+        batch_size=parts["optim"].batch_size,
+        lr=parts["lr"],
+        budget=parts["budget"],
+        schedule=parts["schedule"],
+        prunes=config.constant(cfg["method"]["_target_"], "prunes"),
+        sparsity=cfg["sparsity"],
+        loads_dense=cfg["dense_checkpoint"] is not None,
+        has_target=config.constant(cfg["method"]["_target_"], "has_target"),
+    )
+
+
+@lru_cache(maxsize=1000)
+def _part(node: str) -> Any:
+    """The object that a node of the configuration, as JSON, describes; thousands of runs share most of theirs."""
+    from hydra.utils import instantiate
+
+    return instantiate(json.loads(node))
+
+
+def _refuse_what_has_no_effect(cfg: Mapping[str, Any]) -> None:
+    """ConfigError where selector or schedule is not the default and the method uses none: a table would say it did."""
+    target = cfg["method"]["_target_"]
+    prunes, selects = config.constant(target, "prunes"), config.constant(target, "selects")
+    unused = {}
+    if prunes != "between phases":
+        unused["schedule"] = "prunes while it trains, and FT is its fine-tuning"
+    if not selects:
+        unused["selector"] = "selects by thresholds of its own"
+    for group, why in unused.items():
+        chosen, default = _option(cfg, group), _defaults()[group]
+        if chosen != default:
+            raise ConfigError(
+                f"method={_option(cfg, 'method')} {'prunes nothing' if prunes == 'never' else why}: "
+                f"{group}={chosen} has no effect, leave it at {default}"
+            )
+
+
+def _option(cfg: Mapping[str, Any], group: str) -> str:
+    """The name of the option of ``conf/GROUP/`` that was chosen: that of the module it configures."""
+    module: str = cfg[group]["_target_"].split(".")[-2]
+    return module.removesuffix("_")
+
+
+@cache
+def _defaults() -> dict[str, str]:
+    """Group -> option where the command line names none."""
+    from omegaconf import OmegaConf
+
+    entries = [entry for entry in OmegaConf.load(CONF / "config.yaml").defaults if entry != "_self_"]
+    return {str(group): str(option) for entry in entries for group, option in entry.items()}
+
+
+def line(plan: Plan) -> str:
+    """The plan on one line, for a multirun."""
+    first, *later = plan.phases
+    parts = ["dense from a file" if plan.loads_dense else f"{first.phase.epochs:g} {first.phase.name}"]
+    trained = [f"{p.phase.epochs:g}" for p in later if p.num_steps]
+    if trained:
+        same = f"{len(trained)} x {trained[0]}" if len(trained) > 1 and len(set(trained)) == 1 else " + ".join(trained)
+        name = type(plan.retraining).__name__
+        parts.append(f"{same} {later[0].phase.label or 'retraining'} with {name} from {starts(later[0])}")
+    if later:
+        gone = " ".join(f"{100 * p.phase.sparsity:.4g}" for p in later)
+        parts.append(f"sparsity {gone} %" if plan.has_target else OPEN)
+    return f"{', '.join(parts)}; {total(plan)}"
+
+
+OPEN = "sparsity open: the method's own keys decide it"
+
+
+def starts(planned: PlannedPhase) -> str:
+    """The peak rate of a phase, or its range where pruning decides."""
+    low, high = (f"{rate:.4g}" for rate in planned.start)
+    return low if low == high else f"{low} to {high}"
+
+
+def total(plan: Plan) -> str:
+    """Epochs and steps in all, against the budget."""
+    over = plan.budget_epochs - plan.epochs
+    note = "" if over == 0 else f" ({over:g} unused)" if over > 0 else f" ({-over:g} on top)"
+    return f"{plan.epochs:g} of {plan.budget_epochs:g} epochs{note}, {plan.num_steps} steps"

@@ -1,0 +1,161 @@
+"""What the runs of a multirun are called, and the file that holds them together: sweep.json.
+
+A run is named by the values of the keys that differ between the runs, so that names are short and distinct. Imports no
+PyTorch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.types import Override
+
+from bimp_exp import files
+from bimp_exp.config import choices
+from bimp_exp.config.choices import groups
+from bimp_exp.config.schema import constant, plain
+from bimp_exp.errors import DataError
+
+if TYPE_CHECKING:
+    from bimp_exp.config.compose import Composed
+
+LONGEST = 120  # characters of a folder's name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run of the grid: its overrides, the swept keys with its values, its name and its folder's name."""
+
+    overrides: Sequence[str]
+    swept: dict[str, Any]
+    name: str
+    folder: str
+
+
+def cells(job_overrides: Sequence[Sequence[str]]) -> list[Cell]:
+    """Name the runs of a grid by what differs between them; a key that only some of them set differs."""
+    parsed = [{o.key_or_group: o.value() for o in choices.parse(job)} for job in job_overrides]
+    keys = [
+        key
+        for key in dict.fromkeys(k for job in parsed for k in job)
+        if len({f"={job[key]}" if key in job else "" for job in parsed}) > 1
+    ]
+    short = Counter(key.rpartition(".")[2] for key in keys)
+
+    def label(key: str, value: Any) -> str:
+        last = key.rpartition(".")[2]
+        if "." not in key and isinstance(value, str):
+            return value  # an option of a group says by itself what it is
+        return f"{last if short[last] == 1 else key}={plain(value)}"
+
+    swepts = [{key: _plain(value) for key, value in values.items() if key in keys} for values in parsed]
+    names = [" ".join(label(key, value) for key, value in swept.items()) or "run" for swept in swepts]
+    folders = [folder_name(name) for name in names]
+    twice = {folder for folder, count in Counter(folders).items() if count > 1}
+    return [
+        Cell(overrides=o, swept=s, name=n, folder=f"{f}~{_digest(str(s))}" if f in twice else f)
+        for o, s, n, f in zip(job_overrides, swepts, names, folders, strict=True)
+    ]
+
+
+def folder_name(name: str) -> str:
+    """``name`` as the name of a folder, without blanks or slashes; long ones end in a hash that keeps them apart."""
+    safe = re.sub(r"[^A-Za-z0-9_.=+-]+", ",", name)
+    return safe if len(safe) <= LONGEST else f"{safe[: LONGEST - 13]}~{_digest(name)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+NEUTRAL = (
+    "tracking",
+    "store",
+    "plan",
+    "sweep",
+    "runtime.device",
+    "runtime.threads",
+    "runtime.keep_memory",
+    "dataset.root",
+    "dataset.download",
+)
+"""Keys that may change when a sweep is continued."""
+
+
+def sweep_name(overrides: Sequence[Override]) -> str:
+    """The folder of a sweep: its file in sweeps/, the keys that the command line sweeps, and a hash of what else that sets.
+
+    It does not name the values of the swept keys, so that a larger grid goes on in the same folder.
+    """
+    fixed = sorted(f"{o.key_or_group}={o.value()}" for o in overrides if not o.is_sweep_override() and not _neutral(o))
+    file = [str(o.value()) for o in overrides if o.key_or_group == "sweeps"]
+    name = folder_name("+".join([*file, *sorted(o.key_or_group for o in overrides if o.is_sweep_override())]) or "run")
+    return f"{name}~{_digest(str(fixed))[:6]}" if fixed else name
+
+
+def _neutral(override: Override) -> bool:
+    key = override.key_or_group
+    return key == "sweeps" or key.startswith("hydra") or any(key == n or key.startswith(f"{n}.") for n in NEUTRAL)
+
+
+def write(folder: Path, runs: Sequence[Cell], made: Sequence[Composed]) -> None:
+    """sweep.json in ``folder``: name, command, swept keys, the runs with their values; and cells.json: how to do each.
+
+    The runs that it holds already stay.
+    """
+    before = _read(folder / "sweep.json") or {"swept": [], "runs": [], "cells": {}}
+    cells = {**before["cells"], **{cell.folder: {"name": cell.name, "swept": cell.swept} for cell in runs}}
+    how = {
+        **(_read(folder / "cells.json") or {}),
+        **{c.folder: {"config": m.config, "choices": groups(m.choices)} for c, m in zip(runs, made, strict=True)},
+    }
+    files.write(folder / "cells.json", (json.dumps(how) + "\n").encode())
+    files.write_json(
+        folder / "sweep.json",
+        {
+            "name": folder.name,
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "swept": list(dict.fromkeys([*before["swept"], *(key for cell in runs for key in cell.swept)])),
+            "runs": list(cells),
+            "cells": cells,
+        },
+    )
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except ValueError:
+        raise DataError(f"{path}: not JSON; restore the file, or delete the sweep's folder") from None
+    return found
+
+
+def identity(
+    choices: Mapping[str, Any], config: Mapping[str, Any], cell: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Name, options and swept values of a run, for run.json; ``cell`` is its entry in sweep.json."""
+    options = groups(choices)
+    about = {"choices": options, "metric": "accuracy"}
+    if cell is not None:
+        return {**about, **cell}
+    how = options["budget"] if options["method"] == "imp" else options["method"]
+    prunes, aims = (constant(config["method"]["_target_"], name) for name in ("prunes", "has_target"))
+    schedule = [options["schedule"]] if prunes == "between phases" else []
+    goal = [f"sparsity={config['sparsity']:g}"] if prunes != "never" and aims else []
+    parts = [options["dataset"], options["model"], how, *schedule, *goal, f"seed={config['seed']}"]
+    return about | {"name": " ".join(parts), "swept": {}}
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
