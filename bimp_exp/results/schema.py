@@ -1,0 +1,224 @@
+"""What result.json holds, typed. Scores are of the task's metric, in [0, 1], one per split of the data.
+
+A field has the name of its key in the file, and the order of the fields is that of the keys. A field whose default is None is
+left out of the file where it is None: files of older versions lack it too. Numbers stay int or float as they are, so that a
+result that is read and written again has the same bytes. Imports no PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, Self
+
+from pydantic import TypeAdapter
+
+Real = int | float
+
+
+class _Json:
+    """To and from JSON, for the dataclasses below."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As nested dicts and lists that ``json`` can write; an infinite number becomes "inf"."""
+        encoded: dict[str, Any] = _encode(self)
+        return encoded
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of ``to_json``; keys that are not known are ignored. ValueError names the key that is wrong."""
+        decoded: Self = _adapter(cls).validate_python(values)  # type: ignore[arg-type]  # a class is hashable
+        return decoded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores(_Json):
+    """The metric on each split."""
+
+    train: Real
+    validation: Real
+    test: Real
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningRate(_Json):
+    """The learning rate at the first and the last step of a phase, and the highest one."""
+
+    first: Real
+    peak: Real
+    last: Real
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningRateCurve(_Json):
+    """The learning rate (``rate``) over the whole run, by the number of steps done (``step``); thinned out for plots."""
+
+    step: tuple[Real, ...]
+    rate: tuple[Real, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerFacts(_Json):
+    """One prunable weight tensor. multiply_adds: of one image; None where the layer's use could not be counted."""
+
+    name: str
+    num_weights: int
+    num_zeros: int
+    multiply_adds: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkFacts(_Json):
+    """Sparsity and multiply-adds of a network, for one image.
+
+    multiply_adds_dense, multiply_adds_sparse, theoretical_speedup: None where some prunable weight was not counted.
+    not_prunable: weight matrices that no selector sees (name -> number of weights); None where there is none.
+    """
+
+    sparsity: Real
+    sparsity_all_parameters: Real
+    multiply_adds_dense: int | None
+    multiply_adds_sparse: Real | None
+    theoretical_speedup: Real | None
+    layers: tuple[LayerFacts, ...]
+    not_prunable: dict[str, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruningEffect(_Json):
+    """What one pruning did to the scores, and the distances d1, d2 that it reports to the schedule.
+
+    fraction: of the remaining weights, pruned now. d: peak of the learning rate that followed / peak of the original one.
+    pruning_stability: None where there was nothing to keep.
+    """
+
+    fraction: Real
+    num_pruned: int
+    before: Scores
+    right_after: Scores
+    pruning_stability: Real | None
+    d1: Real
+    d1_prunable: Real
+    d2: Real
+    d: Real | None
+    emptied_layers: tuple[str, ...]
+    seconds_evaluating: Real
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruningResult(NetworkFacts, PruningEffect):
+    """The pruning that opens a phase, and the network right after it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseResult(_Json):
+    """One phase: an optional pruning and the training after it.
+
+    first_step: number of optimiser steps before it. metrics: at its end. key: of the phase in the store.
+    """
+
+    name: str
+    first_step: int
+    num_steps: int
+    epochs: Real
+    num_images: int
+    seconds_training: Real
+    seconds_warming_up: Real | None = None
+    seconds_evaluating: Real
+    images_per_second: Real | None
+    learning_rate: LearningRate | None
+    metrics: Scores
+    pruning: PruningResult | None
+    key: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Training, warming up and evaluating, also around its pruning."""
+        pruning = self.pruning.seconds_evaluating if self.pruning else 0.0
+        return float(self.seconds_training + (self.seconds_warming_up or 0.0) + self.seconds_evaluating + pruning)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate(_Json):
+    """A network that the run may end with: as it was after ``phase``, ``epochs`` from the start of the run."""
+
+    phase: str | None = None
+    epochs: Real | None = None
+    sparsity: Real
+    train: Real
+    validation: Real
+    test: Real
+
+
+@dataclass(frozen=True, kw_only=True)
+class Final(NetworkFacts, Candidate):
+    """The network that the run ends with: the candidate of highest validation score, and what it is like."""
+
+    @classmethod
+    def of(cls, candidate: Candidate, facts: NetworkFacts) -> Final:
+        """Both as one."""
+        return cls(**vars(candidate) | vars(facts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetUse(_Json):
+    """Epochs allowed and used, and the steps and training images that this came to."""
+
+    epochs: Real
+    epochs_used: Real
+    num_steps: int
+    num_images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger(_Json):
+    """Everything that the run spent (``bimp_exp.results.ledger``); multiply-adds are None where they could not be counted.
+
+    images_evaluated: by split. extra_passes: images that a decision needed, by reason; they are among images_evaluated.
+    """
+
+    epochs: Real
+    num_steps: int
+    num_images: int
+    forward_multiply_adds: int | None
+    backward_multiply_adds: int | None
+    seconds: Real
+    seconds_training: Real
+    seconds_warming_up: Real
+    images_evaluated: dict[str, int]
+    extra_passes: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(_Json):
+    """A finished run. attested: how often each invariant was checked. seconds: of the process that finished it."""
+
+    phases: tuple[PhaseResult, ...]
+    candidates: tuple[Candidate, ...] | None = None
+    final: Final
+    budget: BudgetUse
+    ledger: Ledger | None = None
+    attested: dict[str, int] | None = None
+    images_per_second_includes: str
+    computed_on: dict[str, Any] | None = None
+    data_hash: str
+    learning_rates: LearningRateCurve
+    seconds: Real
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _encode(value: Any) -> Any:
+    if is_dataclass(value):
+        values = ((field, getattr(value, field.name)) for field in fields(value))
+        return {f.name: _encode(v) for f, v in values if v is not None or f.default is not None}
+    if isinstance(value, Mapping):
+        return {key: _encode(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(entry) for entry in value]
+    return "inf" if value == math.inf else value
