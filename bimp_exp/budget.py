@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from bimp_exp.errors import ConfigError
 from bimp_exp.types import Count, Fraction, NonNegative
@@ -16,14 +17,16 @@ from bimp_exp.types import Count, Fraction, NonNegative
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One stretch of training. ``cycle`` 0 is dense training; each cycle j >= 1 first prunes.
+    """One stretch of training. ``cycle`` 0 is the first; each cycle j >= 1 begins with a pruning.
 
-    ``fraction`` of the remaining weights is removed at the start, ``sparsity`` of all are then gone. A method that prunes
-    while it trains has its training as cycle 0 and, after its final prune, its fine-tuning as cycle 1.
+    pruned_by: what prunes at its start: the run's selector, or the method, whose final prune it is; "" where nothing does.
+    fraction: share of the remaining weights that the selector prunes then. sparsity: share of all that are pruned afterwards.
+    label: its name in logs and reports, where it has one of its own.
     """
 
     cycle: int
     epochs: float
+    pruned_by: Literal["", "selector", "method"] = ""
     fraction: float = 0.0
     sparsity: float = 0.0
     label: str = ""
@@ -72,7 +75,7 @@ def iterative(dense_epochs: int, retrain_epochs: list[int] | list[float], sparsi
     return [
         Phase(cycle=0, epochs=dense_epochs),
         *(
-            Phase(cycle=j, epochs=e, fraction=fraction, sparsity=s)
+            Phase(cycle=j, epochs=e, pruned_by="selector", fraction=fraction, sparsity=s)
             for j, (e, s) in enumerate(zip(retrain_epochs, gone, strict=True), start=1)
         ),
     ]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bimp_exp.errors import ConfigError, DataError
+from bimp_exp.task.base import Task
+from bimp_exp.task.classification import Classification
 from bimp_exp.types import Count, Fraction, Natural, NonNegative, Positive, Seed, Share
 
 if TYPE_CHECKING:
@@ -64,6 +66,11 @@ class Dataset:
                 f"to {'validate on' if fit else 'train on'}"
             )
         return fit
+
+    @property
+    def task(self) -> Task:
+        """The learning task that this data is for."""
+        return Classification(image_shape=tuple(self.image_shape), num_classes=self.num_classes)
 
     def check(self) -> None:
         """Raise ConfigError for values that do not fit together; reads no data."""

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from bimp_exp.dataset.augment import Augmentation, Draws, augment, draw
 from bimp_exp.seeds import derive
+from bimp_exp.task.base import Batch
 
-Batch = tuple[Tensor, Tensor]  # float32 [B, C, H, W] normalised, int64 [B]
 AT_ONCE = 2048  # images, at most, unless a batch has more
 
 
@@ -58,16 +58,22 @@ class Normalise:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Epoch:
-    """Batches made on the device, elsewhere than on a CPU many at once, for fewer kernels; see Batches."""
+class BatchesOnDevice:
+    """Batches made on the device, elsewhere than on a CPU many at once, for fewer kernels.
+
+    inputs: float32 [B, C, H, W] normalised. targets: int64 [B].
+    order: numbers of the items, int64 [N]; None: as they lie.
+    draws: one per place in the order; None: no augmentation.
+    made: the last group of batches, by its number.
+    """
 
     split: Split
     batch_size: int
     normalise: Normalise
-    order: Tensor | None  # None: as they lie
-    draws: Draws | None  # one per place in the order; None: no augmentation
+    order: Tensor | None
+    draws: Draws | None
     augmentation: Augmentation
-    made: dict[int, Batch] = field(init=False, default_factory=dict)  # the last group, by its number
+    made: dict[int, tuple[Tensor, Tensor]] = field(init=False, default_factory=dict)
 
     def __len__(self) -> int:
         return -(-len(self.split) // self.batch_size)
@@ -83,9 +89,9 @@ class Epoch:
             self.made[group] = self._make(slice(group * size, (group + 1) * size))
         images, labels = self.made[group]
         part = slice(place * self.batch_size, (place + 1) * self.batch_size)
-        return images[part], labels[part]
+        return Batch(images[part], labels[part], len(labels[part]))
 
-    def _make(self, part: slice) -> Batch:
+    def _make(self, part: slice) -> tuple[Tensor, Tensor]:
         chosen = part if self.order is None else self.order[part]
         images = self.split.images[chosen]
         if self.draws is not None:
@@ -137,8 +143,8 @@ class Data:
         device = split.images.device
         return Draws(*(each.to(device) for each in draw(self.augmentation, len(split), generator)))
 
-    def _epoch(self, split: Split, batch_size: int, *, order: Tensor | None, draws: Draws | None) -> Epoch:
-        return Epoch(
+    def _epoch(self, split: Split, batch_size: int, *, order: Tensor | None, draws: Draws | None) -> BatchesOnDevice:
+        return BatchesOnDevice(
             split=split,
             batch_size=batch_size,
             normalise=self._normalise(split.images.device),

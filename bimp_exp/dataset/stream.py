@@ -22,11 +22,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from bimp_exp.dataset.data import Batch, Batches, Data, Normalise, Split
+from bimp_exp.dataset.data import Batches, Data, Normalise, Split
 from bimp_exp.dataset.decode import DecodeError, Recipe, Request
 from bimp_exp.dataset.listing import Listing
 from bimp_exp.errors import DataError
 from bimp_exp.seeds import derive
+from bimp_exp.task.base import Batch
 
 CHUNK = 32  # images that a worker decodes at a time
 AHEAD = 1024  # images that are being decoded or wait, at least: two batches or more
@@ -179,7 +180,7 @@ class Stream:
         places = self._places(index)
         pixels = torch.cat([self._pixels(some) for some in _cut(places)])
         self.next = index + 1
-        return self.normalise(pixels.permute(0, 3, 1, 2)), self.labels[places.start : places.stop]
+        return Batch(self.normalise(pixels.permute(0, 3, 1, 2)), self.labels[places.start : places.stop], len(places))
 
     def __iter__(self) -> Iterator[Batch]:
         return (self[i] for i in range(len(self)))

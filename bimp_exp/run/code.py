@@ -145,6 +145,7 @@ def _root(node: ast.AST) -> str:
 @cache
 def _find(name: str) -> tuple[str, Path | None]:
     """The innermost module of ``name`` and its source; None where there is none, as of a namespace or of compiled code."""
+    path: Path | None
     package, *parts = name.split(".")
     if package == OURS:
         module, path, folders = OURS, PACKAGE / "__init__.py", [PACKAGE]

@@ -22,8 +22,12 @@ from bimp_exp.schedule.ft import FT
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedPhase:
-    """A phase in steps; ``start`` is the lowest and highest rate that its warm-up may end at."""
+    """A phase in steps.
 
+    number: 0 for the first. first_step: of the run, at which it begins. start: lowest and highest peak rate that it may have.
+    """
+
+    number: int
     phase: Phase
     first_step: int
     num_steps: int
@@ -53,6 +57,11 @@ class Plan:
         return sum(p.num_steps for p in self.phases)
 
     @property
+    def prunes_while_training(self) -> bool:
+        """Whether the method prunes in the first phase, and finally at the start of the second."""
+        return any(p.phase.pruned_by == "method" for p in self.phases)
+
+    @property
     def epochs(self) -> float:
         """Epochs of all phases that are really trained."""
         return sum(p.phase.epochs for p in self.phases if p.num_steps)
@@ -75,28 +84,20 @@ def make(
     loads_dense: bool,
     has_target: bool,
 ) -> Plan:
-    """The plan of a run; ConfigError where budget, method, schedule and sparsity do not fit together."""
-    if prunes == "between phases":
-        phases = budget.phases(sparsity)
-        if len(phases) == 1:
-            raise ConfigError(
-                "budget=dense has one phase, but the method prunes between phases: budget must be one of bimp, imp, renda"
-            )
-    else:
-        phases = [Phase(cycle=0, epochs=budget.total(sparsity))]
+    """The plan of a run; ConfigError where budget, method, schedule and sparsity do not fit together.
+
+    prunes: when the method does, as its class constant of that name says.
+    """
+    phases = _phases(prunes, budget, sparsity)
     if prunes == "while training":
-        phases = [
-            Phase(cycle=0, epochs=budget.total(sparsity), label="training"),
-            Phase(cycle=1, epochs=budget.finetune_epochs, sparsity=sparsity, label="finetune"),
-        ]
-        schedule = FT()
+        schedule = FT()  # of fine-tuning
         loads_dense = False  # a checkpoint is where training starts, not what replaces it
     steps_per_epoch = -(-num_fit_images // batch_size)
     dense_steps = round(phases[0].epochs * steps_per_epoch)
     original = lr.schedule(dense_steps, steps_per_epoch)
     planned = []
     first_step = 0
-    for phase in phases:
+    for number, phase in enumerate(phases):
         num_steps = round(phase.epochs * steps_per_epoch)
         if phase.cycle == 0:
             start = (original.peak, original.peak)
@@ -104,7 +105,7 @@ def make(
         else:
             mild, harsh = (schedule(original, num_steps, _report(phase, phases[0], d1)) for d1 in (0.0, 1.0))
             start = (mild.peak, harsh.peak)
-        planned.append(PlannedPhase(phase=phase, first_step=first_step, num_steps=num_steps, start=start))
+        planned.append(PlannedPhase(number=number, phase=phase, first_step=first_step, num_steps=num_steps, start=start))
         first_step += num_steps
     return Plan(
         phases=planned,
@@ -117,6 +118,23 @@ def make(
         loads_dense=loads_dense,
         has_target=has_target,
     )
+
+
+def _phases(prunes: str, budget: Budget, sparsity: float) -> list[Phase]:
+    """Those of the budget where pruning comes between them, else one with the whole budget, and fine-tuning on top."""
+    if prunes == "between phases":
+        phases = budget.phases(sparsity)
+        if len(phases) == 1:
+            raise ConfigError(
+                "budget=dense has one phase, but the method prunes between phases: budget must be one of bimp, imp, renda"
+            )
+        return phases
+    if prunes == "never":
+        return [Phase(cycle=0, epochs=budget.total(sparsity))]
+    return [
+        Phase(cycle=0, epochs=budget.total(sparsity), label="training"),
+        Phase(cycle=1, epochs=budget.finetune_epochs, pruned_by="method", sparsity=sparsity, label="finetune"),
+    ]
 
 
 def _report(phase: Phase, dense: Phase, d1: float) -> PruneReport:

@@ -1,76 +1,111 @@
-"""The pruning that opens a phase: cut, check what must hold, measure, report to the schedule (paper, Sections 2.1 and 3.1)."""
+"""The pruning that opens a phase: prune, check what must hold, measure, report to the schedule (paper, Sections 2.1 and 3.1)."""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
-from bimp_exp.budget import Phase
+import torch
+
+from bimp_exp.method.base import MethodContext
 from bimp_exp.pruning import metrics
-from bimp_exp.pruning import weights as cutting
+from bimp_exp.pruning import weights as pruning
+from bimp_exp.pruning.report import PruneReport, snapshot
+from bimp_exp.results.schema import PruningResult, Scores
+from bimp_exp.run.evaluator import Evaluator
+from bimp_exp.run.invariants import Invariants
 from bimp_exp.run.plan import PlannedPhase
-from bimp_exp.schedule.base import PruneReport
+from bimp_exp.run.state import Env
+from bimp_exp.selector.base import Masks, PruningTarget
+from bimp_exp.training.state import Network
 
-if TYPE_CHECKING:
-    from bimp_exp.run.execute import Execution
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """What happened, for the schedule and for result.json."""
+
+    report: PruneReport
+    result: PruningResult
 
 
-def prune(run: Execution, planned: PlannedPhase) -> dict[str, Any]:
-    """Cut the network down to the sparsity of ``planned``; what happened, for the result and, as a report, for the schedule."""
-    x, phase, c = run.x, planned.phase, run.x.conventions
-    before, dense = run.history.phases[-1]["metrics"], run.history.phases[0]["metrics"]
-    whole, others = cutting.effective(run.model, run.weights), cutting.others(run.model, run.weights)
-    gone_before = cutting.num_gone(run.masks)
-    run.masks = cutting.cut(x.method, x.selector, run.weights, run.masks, phase, per_cycle=c.count_per_cycle)
-    run.attest.held(run.measure.zeros(), run.masks)
-    run.attest.others_untouched(others, cutting.others(run.model, run.weights))
-    _attest_count(run, phase, gone_before)
-    norm_prunable = cutting.norm(whole.values())
-    norm_all = math.hypot(norm_prunable, cutting.norm(cutting.other_weights_and_biases(run.model, run.weights)))
-    removed_norm = cutting.norm(whole[name] - weight.detach() for name, weight in run.weights.items())
-    evaluating = run.measure.seconds
-    after = run.measure.scores(recalibrate=c.recalibrate_batch_norm)
-    if getattr(run.plan.retraining, "extra_pass", False):
-        run.history.extra_passes["training accuracy right after pruning"] += len(run.data.train)
-    facts = run.measure.facts()
-    run.point(
-        planned.first_step, phase.name, sparsity=facts["sparsity"],
-        **{f"pruned_{split}_accuracy": after[split] for split in after},
-    )  # fmt: skip
-    report = PruneReport(
+def prune(
+    env: Env,
+    net: Network,
+    context: MethodContext,
+    planned: PlannedPhase,
+    *,
+    before: Scores,
+    dense: Scores,
+    evaluator: Evaluator,
+    invariants: Invariants,
+) -> Pruned:
+    """Prune ``net`` in place to the sparsity of ``planned``.
+
+    before, dense: the metric right before, and after the first phase.
+    """
+    x, phase, c = env.experiment, planned.phase, env.experiment.conventions
+    unprunable = pruning.unprunable_state(net.model, net.weights)
+    weights_before = snapshot(net.model, net.weights)
+    num_pruned_before = pruning.num_pruned(net.masks)
+    net.masks = _masks(env, net, context, planned)
+    invariants.check_masks(evaluator.zeros(), net.masks)
+    invariants.check_unprunable(unprunable, pruning.unprunable_state(net.model, net.weights))
+    _check_count(env, net, context, planned, num_pruned_before, invariants)
+    seconds = evaluator.seconds
+    after = evaluator.scores(recalibrate=c.recalibrate_batch_norm)
+    facts = evaluator.facts()
+    report = PruneReport.measure(
+        weights_before,
+        net.model,
         fraction=phase.fraction,
-        removed_norm=removed_norm,
-        norm_all=norm_all,
-        norm_prunable=norm_prunable,
-        length_ratio=phase.epochs / run.plan.phases[0].phase.epochs,
-        train_metric_dense=dense["train"],
-        train_metric_pruned=after["train"],
+        retrain_epochs=phase.epochs,
+        epochs=env.plan.phases[0].phase.epochs,
+        train_metric_dense=dense.train,
+        train_metric_pruned=after.train,
     )
-    run.history.reports.append(report)
     reference = dense if c.stability_against_dense else before
-    return {
-        "fraction": phase.fraction,
-        "num_pruned": cutting.num_gone(run.masks) - gone_before,
-        "before": before,
-        "right_after": after,
-        "pruning_stability": metrics.pruning_stability(
-            reference["test"], after["test"], clipped=not c.unclipped_stability
-        ),
-        "d1": report.d1("all"),
-        "d1_prunable": report.d1("prunable"),
-        "d2": report.d2,
-        "d": run.rates()[-1].peak / run.plan.original.peak if planned.num_steps else None,
-        "emptied_layers": [layer["name"] for layer in facts["layers"] if layer["num_zeros"] == layer["num_weights"]],
-        "seconds_evaluating": run.measure.seconds - evaluating,
-    } | facts
+    rates = env.plan.retraining(env.plan.original, planned.num_steps, report)
+    result = PruningResult(
+        fraction=phase.fraction,
+        num_pruned=pruning.num_pruned(net.masks) - num_pruned_before,
+        before=before,
+        right_after=after,
+        pruning_stability=metrics.pruning_stability(reference.test, after.test, clipped=not c.unclipped_stability),
+        d1=report.d1("all"),
+        d1_prunable=report.d1("prunable"),
+        d2=report.d2,
+        d=rates.peak / env.plan.original.peak if planned.num_steps else None,
+        emptied_layers=tuple(layer.name for layer in facts.layers if layer.num_zeros == layer.num_weights),
+        seconds_evaluating=evaluator.seconds - seconds,
+        **vars(facts),
+    )
+    return Pruned(report=report, result=result)
 
 
-def _attest_count(run: Execution, phase: Phase, gone_before: int) -> None:
+def _masks(env: Env, net: Network, context: MethodContext, planned: PlannedPhase) -> Masks:
+    """New masks, with the weights that they prune at 0: by the selector, or by the final prune of the method."""
+    x, phase = env.experiment, planned.phase
+    if phase.pruned_by == "method":
+        x.method.detach(context)
+        return {name: weight.detach() != 0 for name, weight in net.weights.items()}
+    masks = net.masks or {name: torch.ones_like(w, dtype=torch.bool) for name, w in net.weights.items()}
+    total = pruning.target_count(
+        phase, context.num_weights, pruning.num_pruned(masks), per_cycle=x.conventions.count_per_cycle
+    )
+    target = PruningTarget(fraction_of_remaining=phase.fraction, total_pruned=total)
+    with torch.no_grad():
+        masks = x.selector({name: weight.detach() for name, weight in net.weights.items()}, masks, target)
+    pruning.apply(net.weights, masks)
+    return masks
+
+
+def _check_count(
+    env: Env, net: Network, context: MethodContext, planned: PlannedPhase, num_before: int, invariants: Invariants
+) -> None:
     """The goal of a method that has one was reached, up to what the selector rounds in each layer and cycle."""
-    x = run.x
+    x, phase = env.experiment, planned.phase
     if x.method.has_target and x.selector.rounding is not None:
         per_cycle = x.conventions.count_per_cycle
-        wanted = cutting.num_pruned(phase, run.num_weights, gone_before, per_cycle=per_cycle)
-        slack = x.selector.rounding * len(run.weights) * phase.cycle + x.method.slack
-        at_least = x.method.prunes == "while training"  # its pattern also has the weights that are 0 by themselves
-        run.attest.count(cutting.num_gone(run.masks), wanted, slack, at_least=at_least)
+        wanted = pruning.target_count(phase, context.num_weights, num_before, per_cycle=per_cycle)
+        slack = x.selector.rounding * len(net.weights) * phase.cycle + x.method.slack(context)
+        at_least = phase.pruned_by == "method"  # its pattern also has the weights that are 0 by themselves
+        invariants.check_count(pruning.num_pruned(net.masks), wanted, slack, at_least=at_least)

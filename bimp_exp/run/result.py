@@ -1,53 +1,77 @@
-"""What result.json holds: the phases, the network that the run ends with, what all this has cost and what was checked."""
+"""The end of a run: the best of its networks is saved, checked and described."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from dataclasses import replace
 
 from bimp_exp.lr import Schedule
+from bimp_exp.pruning import metrics
 from bimp_exp.results.ledger import ledger
-
-if TYPE_CHECKING:
-    from bimp_exp.run.execute import Execution
+from bimp_exp.results.schema import BudgetUse, Final, LearningRateCurve, Result
+from bimp_exp.run.evaluator import Evaluator
+from bimp_exp.run.log import Log
+from bimp_exp.run.state import Env, RunState
 
 IMAGES_PER_SECOND_INCLUDES = (
     "batches, augmentation, forward, backward, optimiser, masks; not evaluation, logging, saving"
 )
 
 
-def of(run: Execution, *, final: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """The result of ``run``, whose phases are over. final: metrics and facts of its network; seconds: of this process."""
-    history = run.history
+def build_result(env: Env, state: RunState, log: Log, started: float) -> Result:
+    """The result of a run whose phases are over; its network is the candidate of highest validation metric, the first of equals.
+
+    started: ``time.perf_counter()`` of this process when it began.
+    """
+    results, net, x = state.log, state.net, env.experiment
+    if state.best_weights:
+        net.model.load_state_dict(state.best_weights)
+    evaluator = Evaluator(env=env, net=net, num_items=results.images_evaluated)
+    facts = evaluator.facts()
+    best = max(results.candidates, key=lambda candidate: float(candidate.validation))
+    copy = x.network()
+    copy.load_state_dict(log.writer.save(net.model.state_dict()))
+    copy.to(env.device).to(memory_format=x.runtime.memory_format)
+    state.invariants.check_outputs(evaluator.outputs(copy), evaluator.outputs(net.model))
+    seconds = time.perf_counter() - started
     spent = ledger(
-        history.phases,
-        multiply_adds=run.multiply_adds,
+        results.phases,
+        multiply_adds=sum(metrics.multiply_adds(net.model, env.task).values()),
         seconds=seconds,
-        images_evaluated=history.images_evaluated,
-        extra_passes=history.extra_passes,
+        images_evaluated=results.images_evaluated,
+        extra_passes=results.extra_passes,
     )
-    rates = [lr for lr, planned in zip(run.rates(), run.plan.phases, strict=True) if planned.num_steps]
-    return {
-        "phases": [phase | {"key": key} for phase, key in zip(history.phases, run.keys, strict=True)],
-        "candidates": history.candidates,
-        "final": final,
-        "budget": {
-            "epochs": run.plan.budget_epochs,
-            "epochs_used": run.plan.epochs,
-            "num_steps": run.plan.num_steps,
-            "num_images": spent["num_images"],
-        },
-        "ledger": spent,
-        "attested": dict(history.checks),
-        "images_per_second_includes": IMAGES_PER_SECOND_INCLUDES,
-        "computed_on": run.facts,
-        "data_hash": run.data.fingerprint,
-        "learning_rates": _sample(rates),
-        "seconds": seconds,
-    }
+    plan = env.plan
+    return Result(
+        phases=tuple(replace(phase, key=key) for phase, key in zip(results.phases, env.keys, strict=True)),
+        candidates=tuple(results.candidates),
+        final=Final.of(best, facts),
+        budget=BudgetUse(
+            epochs=plan.budget_epochs,
+            epochs_used=plan.epochs,
+            num_steps=plan.num_steps,
+            num_images=spent.num_images,
+        ),
+        ledger=spent,
+        attested=dict(results.checks),
+        images_per_second_includes=IMAGES_PER_SECOND_INCLUDES,
+        computed_on=env.computed_on,
+        data_hash=env.data.fingerprint,
+        learning_rates=_sample(_all_rates(env, state)),
+        seconds=seconds,
+    )
 
 
-def _sample(rates: list[Schedule], most: int = 2000) -> dict[str, list[float]]:
+def _all_rates(env: Env, state: RunState) -> list[Schedule]:
+    """The learning rates of every phase that trains."""
+    plan = env.plan
+    later = zip(plan.phases[1:], state.log.reports, strict=True)
+    rates = [plan.original, *(plan.retraining(plan.original, p.num_steps, report) for p, report in later)]
+    return [rate for rate, planned in zip(rates, plan.phases, strict=True) if planned.num_steps]
+
+
+def _sample(rates: list[Schedule], most: int = 2000) -> LearningRateCurve:
     """Step and learning rate of all phases one after the other, thinned out evenly to ``most`` points, for plots."""
     every = [rate(i) for rate in rates for i in range(rate.num_steps)]
     steps = sorted({i * len(every) // most for i in range(most)} if len(every) > most else set(range(len(every))))
-    return {"step": [float(s + 1) for s in steps], "rate": [every[s] for s in steps]}
+    return LearningRateCurve(step=tuple(float(s + 1) for s in steps), rate=tuple(every[s] for s in steps))

@@ -1,138 +1,178 @@
-"""The training of one phase, as a run does it: fit, check the invariants, evaluate, log, save."""
+"""The training of one phase: fit, check the invariants, evaluate, log, save."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bimp_exp.errors import TrainingError
 from bimp_exp.lr import Schedule
-from bimp_exp.method.dense import Dense
+from bimp_exp.method.base import Method, MethodContext
 from bimp_exp.pruning import metrics
+from bimp_exp.results.schema import LearningRate, PhaseResult, PruningResult
+from bimp_exp.run.evaluator import Evaluator
+from bimp_exp.run.invariants import Invariants
 from bimp_exp.run.plan import PlannedPhase
+from bimp_exp.run.progress import Display
+from bimp_exp.run.state import Env
 from bimp_exp.seeds import derive
-from bimp_exp.training.loop import Epoch, Position, Score, fit, get_noise
-
-if TYPE_CHECKING:
-    from bimp_exp.run.execute import Execution
+from bimp_exp.training.loop import fit
+from bimp_exp.training.state import EpochMetrics, LoopState, Network, Score
 
 LOGGED_PER_EPOCH = 10  # points of loss and learning rate
 
+Point = Callable[..., None]
+
 
 @dataclass(kw_only=True)
-class Underway:
-    """What a phase has come to so far: the ``pruning`` that opened it, and the sums over its epochs and where it is.
+class PhaseProgress:
+    """Partial results of a running phase; saved in its checkpoint.
 
-    ``seconds`` are without those warming up; ``rates``: images and seconds of its epochs, or of its steps where images per
-    second are a mean of rates.
+    pruning: that opened it. seconds: of its epochs, without those warming up.
+    rates: items and seconds of its epochs, or of its steps where items per second are a mean of rates.
     """
 
-    pruning: dict[str, Any] | None
-    position: Position = field(default_factory=Position)
-    num_images: int = 0
+    pruning: PruningResult | None
+    loop: LoopState = field(default_factory=LoopState)
+    num_items: int = 0
     seconds: float = 0.0
     seconds_warming_up: float = 0.0
     rates: list[tuple[int, float]] = field(default_factory=list)
     validation: Score | None = None
 
-    @property
-    def measured(self) -> dict[str, float]:
-        """The metrics right after the pruning."""
-        assert self.pruning is not None
-        scores: dict[str, float] = self.pruning["right_after"]
-        return scores
-
     def dump(self) -> dict[str, Any]:
         """As dicts, lists and tensors, with the state of the generators as it is now."""
-        self.position.noise = get_noise()
-        validation = None if self.validation is None else vars(self.validation)
-        return vars(self) | {"position": dict(vars(self.position)), "validation": validation}
+        return vars(self) | {
+            "pruning": None if self.pruning is None else self.pruning.to_json(),
+            "loop": self.loop.dump(),
+            "validation": None if self.validation is None else vars(self.validation),
+        }
 
     @classmethod
-    def load(cls, dumped: dict[str, Any]) -> Underway:
+    def load(cls, dumped: Mapping[str, Any]) -> PhaseProgress:
         """What ``dump`` gave."""
-        validation = None if dumped["validation"] is None else Score(**dumped["validation"])
-        return cls(**(dumped | {"position": Position(**dumped["position"]), "validation": validation}))
+        pruning, validation = dumped["pruning"], dumped["validation"]
+        typed = {
+            "pruning": None if pruning is None else PruningResult.from_json(pruning),
+            "loop": LoopState.load(dumped["loop"]),
+            "validation": None if validation is None else Score(**validation),
+        }
+        return cls(**{**dumped, **typed})
 
 
 def train(
-    run: Execution, planned: PlannedPhase, lr: Schedule, underway: Underway, save: Callable[[], None]
-) -> dict[str, Any]:
-    """Train from where ``underway`` is, and evaluate; the figures of the phase. ``save`` is called wherever it can be saved."""
-    x, name, first = run.x, planned.phase.name, planned.first_step
-    run.display.phase(planned)
-    evaluating = run.measure.seconds
+    env: Env,
+    net: Network,
+    method: Method,
+    context: MethodContext,
+    planned: PlannedPhase,
+    rates: Schedule,
+    progress: PhaseProgress,
+    *,
+    evaluator: Evaluator,
+    invariants: Invariants,
+    point: Point,
+    display: Display,
+    save: Callable[[], None],
+) -> PhaseResult:
+    """Train ``net`` from where ``progress`` is, and evaluate; the result of the phase.
+
+    method, context: whose hooks act. point: takes a step, the phase's name and values. save: called wherever the run can go
+    on from.
+    """
+    x, name, first = env.experiment, planned.phase.name, planned.first_step
+    metric = env.task.metric
+    display.phase(planned)
+    seconds = evaluator.seconds
     training = fit(
-        run.model,
-        run.data,
-        lr=lr,
-        optimizer=run.optimizer,
-        method=Dense() if planned.phase.cycle else x.method,  # hooks end with the training they belong to
-        masked=[(run.weights[weight], mask) for weight, mask in run.masks.items()],
+        net,
+        env.data,
+        rates,
+        method=method,
+        context=context,
+        task=env.task,
         runtime=x.runtime,
-        device=run.device,
+        device=env.device,
         batch_size=x.optim.batch_size,
         seed=derive(x.seed, name),
-        progress=run.display.step,
-        at=underway.position,
+        state=progress.loop,
+        progress=display.step,
         after_step=save,
     )
     for epoch in training if planned.num_steps else ():
-        done = underway.position.done
-        _log_steps(run, epoch, name, first + done - epoch.num_steps, lr, done - epoch.num_steps)
-        zeros = run.measure.zeros()
-        run.attest.held(zeros, run.masks or x.method.hard_masks())
-        underway.validation = validation = run.measure.evaluate("validation")
+        done = progress.loop.num_done
+        _log_steps(env, epoch, rates, planned, done - epoch.num_steps, point)
+        zeros = evaluator.zeros()
+        invariants.check_masks(zeros, net.masks or method.hard_masks(context))
+        progress.validation = validation = evaluator.evaluate("validation")
         if not math.isfinite(validation.loss):
             raise TrainingError(
                 f"the validation loss is {validation.loss} after step {done} of {planned.num_steps} ({name}), "
-                f"at learning rate {lr(done - 1):.6g}: lower lr.initial or the schedule's rate"
+                f"at learning rate {rates(done - 1):.6g}: lower lr.initial or the schedule's rate"
             )
-        underway.num_images += epoch.num_images
-        underway.seconds += epoch.seconds
-        underway.seconds_warming_up += epoch.seconds_warming_up
-        each = zip(epoch.step_sizes, epoch.step_seconds, strict=True)
-        underway.rates += each if x.conventions.mean_of_rates else [epoch.timed]
-        run.point(
+        progress.num_items += epoch.num_items
+        progress.seconds += epoch.timing.seconds
+        progress.seconds_warming_up += epoch.timing.seconds_warming_up
+        each = zip(epoch.timing.step_sizes, epoch.timing.step_seconds, strict=True)
+        progress.rates += each if x.conventions.mean_of_rates else [epoch.timed]
+        point(
             first + done,
             name,
-            epoch=(first + done) / run.plan.steps_per_epoch,
-            sparsity=sum(int(zero.sum()) for zero in zeros.values()) / run.num_weights,
-            train_accuracy=epoch.accuracy,
-            validation_accuracy=validation.accuracy,
-            validation_loss=validation.loss,
-            images_per_second=epoch.timed[0] / epoch.timed[1],
+            **{
+                "epoch": (first + done) / env.plan.steps_per_epoch,
+                "sparsity": sum(int(zero.sum()) for zero in zeros.values()) / context.num_weights,
+                f"train_{metric}": epoch.metric,
+                f"validation_{metric}": validation.metric,
+                "validation_loss": validation.loss,
+                "images_per_second": epoch.timed[0] / epoch.timed[1],
+            },
         )
-        run.display.epoch(done, epoch, validation.accuracy, lr(done - 1))
+        display.epoch(done, epoch, validation.metric, rates(done - 1))
         save()
     trained = planned.num_steps > 0
-    scores = run.measure.scores(underway.validation) if trained or not underway.pruning else underway.measured
-    run.point(
-        first + planned.num_steps, name, test_accuracy=scores["test"], train_full_accuracy=scores["train"],
-        validation_accuracy=None if trained else scores["validation"],
-    )  # fmt: skip
-    return {
-        "name": name,
-        "first_step": first,
-        "num_steps": planned.num_steps,
-        "epochs": planned.phase.epochs if trained else 0,
-        "num_images": underway.num_images,
-        "seconds_training": underway.seconds,
-        "seconds_warming_up": underway.seconds_warming_up,
-        "seconds_evaluating": run.measure.seconds - evaluating,
-        "images_per_second": metrics.images_per_second(
-            [n for n, _ in underway.rates], [t for _, t in underway.rates], mean_of_rates=x.conventions.mean_of_rates
+    unchanged = None if trained or not progress.pruning else progress.pruning.right_after
+    scores = unchanged or evaluator.scores(progress.validation)
+    point(
+        first + planned.num_steps,
+        name,
+        **{
+            f"test_{metric}": scores.test,
+            f"train_full_{metric}": scores.train,
+            f"validation_{metric}": None if trained else scores.validation,
+        },
+    )
+    return PhaseResult(
+        name=name,
+        first_step=first,
+        num_steps=planned.num_steps,
+        epochs=planned.phase.epochs if trained else 0,
+        num_images=progress.num_items,
+        seconds_training=progress.seconds,
+        seconds_warming_up=progress.seconds_warming_up,
+        seconds_evaluating=evaluator.seconds - seconds,
+        images_per_second=metrics.images_per_second(
+            [n for n, _ in progress.rates],
+            [t for _, t in progress.rates],
+            mean_of_rates=x.conventions.mean_of_rates,
         ),
-        "learning_rate": {"first": lr(0), "peak": lr.peak, "last": lr(planned.num_steps - 1)} if trained else None,
-        "metrics": scores,
-        "pruning": underway.pruning,
-    }
+        learning_rate=_learning_rate(rates) if trained else None,
+        metrics=scores,
+        pruning=progress.pruning,
+    )
 
 
-def _log_steps(run: Execution, epoch: Epoch, name: str, first: int, lr: Schedule, done: int) -> None:
-    every = max(1, run.plan.steps_per_epoch // LOGGED_PER_EPOCH)
+def _learning_rate(rates: Schedule) -> LearningRate:
+    return LearningRate(first=rates(0), peak=rates.peak, last=rates(rates.num_steps - 1))
+
+
+def _log_steps(
+    env: Env, epoch: EpochMetrics, rates: Schedule, planned: PlannedPhase, num_before: int, point: Point
+) -> None:
+    """Mean loss and learning rate of each part of the epoch, which began after ``num_before`` steps of the phase."""
+    every = max(1, env.plan.steps_per_epoch // LOGGED_PER_EPOCH)
     for i in range(0, epoch.num_steps, every):
         part = epoch.losses[i : i + every]
-        run.point(first + i + 1, name, train_loss=sum(part) / len(part), learning_rate=lr(done + i))
+        step = planned.first_step + num_before + i + 1
+        point(step, planned.phase.name, train_loss=sum(part) / len(part), learning_rate=rates(num_before + i))

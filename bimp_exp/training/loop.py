@@ -1,4 +1,4 @@
-"""One training loop and one evaluation loop; no method, schedule or selector is named here.
+"""The training loop; no task, method, schedule or selector is named here.
 
 Pruned weights are held at 0 by projection: after every optimiser step the weights are multiplied by their masks. The
 surviving weights get exactly the updates of a masked forward pass, and the network stays an ordinary one at every moment.
@@ -7,221 +7,114 @@ surviving weights get exactly the updates of a masked forward pass, and the netw
 from __future__ import annotations
 
 import math
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from bimp_exp.dataset.data import Batch, Data
+from bimp_exp.dataset.data import Data
 from bimp_exp.errors import TrainingError
 from bimp_exp.lr import Schedule
-from bimp_exp.method.base import Method
-from bimp_exp.runtime import Runtime, synchronize
+from bimp_exp.method.base import Method, MethodContext
+from bimp_exp.runtime import Runtime
 from bimp_exp.seeds import derive
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """What one epoch of training, or the rest of one, came to.
-
-    ``losses`` has one data loss a step, ``seconds`` covers batches, augmentation, forward, backward, optimiser and masks, but
-    for the steps in which something was compiled, which took ``seconds_warming_up``. ``step_seconds`` are those of the others,
-    read without waiting for the device, as the published code does, for the ``step_sizes`` images.
-    """
-
-    number: int
-    num_steps: int
-    num_images: int
-    losses: list[float]
-    accuracy: float
-    seconds: float
-    seconds_warming_up: float
-    step_sizes: list[int]
-    step_seconds: list[float]
-
-    @property
-    def timed(self) -> tuple[int, float]:
-        """Images and the seconds that they took, without warming up; with it where there was nothing else."""
-        if self.step_sizes:
-            return sum(self.step_sizes), self.seconds
-        return self.num_images, self.seconds_warming_up
-
-
-@dataclass(kw_only=True)
-class Position:
-    """Where ``fit`` is: ``done`` steps of its phase are over, and what the present epoch has come to so far.
-
-    ``noise`` is the state of the generators that dropout draws from, filled in when a position is saved.
-    """
-
-    done: int = 0
-    losses: Tensor = field(default_factory=lambda: torch.zeros(0))  # float32, one entry per step of the epoch
-    num_correct: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
-    num_images: int = 0
-    step_sizes: list[int] = field(default_factory=list)
-    step_seconds: list[float] = field(default_factory=list)
-    seconds: float = 0.0
-    seconds_warming_up: float = 0.0
-    noise: list[Tensor] = field(default_factory=list)
+from bimp_exp.task.base import Task
+from bimp_exp.training.state import EpochMetrics, LoopState, Network, Timing, set_rng_state
+from bimp_exp.training.timer import StepTimer
 
 
 def fit(
-    model: nn.Module,
+    net: Network,
     data: Data,
+    rates: Schedule,
     *,
-    lr: Schedule,
-    optimizer: torch.optim.Optimizer,
     method: Method,
-    masked: Sequence[tuple[nn.Parameter, Tensor]],
+    context: MethodContext,
+    task: Task,
     runtime: Runtime,
     device: torch.device,
     batch_size: int,
     seed: int,
+    state: LoopState,
     progress: Callable[[int, int, Tensor, float], None],
-    at: Position,
     after_step: Callable[[], None],
-) -> Iterator[Epoch]:
-    """Train to step ``lr.num_steps``, giving an Epoch after each; the last may be cut short.
+) -> Iterator[EpochMetrics]:
+    """Train to step ``rates.num_steps``, giving metrics after each epoch; the last may be cut short.
 
-    masked: prunable weights and their masks (bool). seed: of this phase; data order, augmentation and dropout follow from it.
-    progress: called with (steps done, images in the step, loss, rate) after every step. at: where to begin, and all the while
-    where training is; ``after_step`` may save it, at the cost of no training time. TrainingError when the loss is not finite,
-    with the first such step and its rate.
+    method, context: whose hooks act.
+    seed: of this phase; data order, augmentation and dropout follow from it.
+    state: where to begin, and all the while where training is.
+    progress: called with (steps done, items in the step, loss, rate) after every step.
+    after_step: called between two steps of an epoch; it may save ``state``, at the cost of no training time.
+
+    TrainingError when the loss is not finite, with the first such step and its rate.
     """
-    weights: list[Tensor] = [weight for weight, _ in masked]
-    keep = tuple(
-        torch.empty_like(weight).copy_(mask) for weight, mask in masked
-    )  # laid out alike, or each takes a kernel
-    forward = runtime.forward(model, device)
-    num_seen = Counter[int]()  # steps so far, by the number of images
+    weights: list[Tensor] = [net.weights[name] for name in net.masks]
+    # Laid out like the weights, or each takes a kernel of its own.
+    masks = [torch.empty_like(net.weights[name]).copy_(mask) for name, mask in net.masks.items()]
+    forward = runtime.forward(net.model, device)
+    timer = StepTimer(device, runtime.num_warm_ups(device))
     steps_per_epoch = -(-len(data.train) // batch_size)
-    while at.done < lr.num_steps:
-        number, inside = divmod(at.done, steps_per_epoch)
+    while state.num_done < rates.num_steps:
+        number, first = divmod(state.num_done, steps_per_epoch)
         before = number * steps_per_epoch
-        order = data.epoch(seed=seed, epoch=number, batch_size=batch_size)
-        num_steps = min(len(order), lr.num_steps - before)
-        if inside:
-            at.losses, at.num_correct = at.losses.to(device), at.num_correct.to(device)
-            set_noise(at.noise)
+        batches = data.epoch(seed=seed, epoch=number, batch_size=batch_size)
+        num_steps = min(len(batches), rates.num_steps - before)
+        if first:
+            state.losses, state.statistics = state.losses.to(device), state.statistics.to(device)
+            set_rng_state(state.rng_state)
         else:
-            at.losses = torch.zeros(num_steps, device=device)
-            at.num_correct = torch.zeros((), dtype=torch.int64, device=device)
-            at.num_images, at.step_sizes, at.step_seconds, at.seconds, at.seconds_warming_up = 0, [], [], 0.0, 0.0
+            state.losses = torch.zeros(num_steps, device=device)
+            state.statistics = task.new_statistics(device)
+            state.num_items, state.timing = 0, Timing()
             torch.manual_seed(derive(seed, "noise", number))  # for dropout, which draws from the global generator
-        model.train()
-        synchronize(device)
-        start = time.perf_counter() - at.seconds
-        for i in range(inside, num_steps):
-            rate, step_start = lr(at.done), time.perf_counter()
-            for group in optimizer.param_groups:
+        net.model.train()
+        timer.begin_epoch(state.timing)
+        for i in range(first, num_steps):
+            step = state.num_done
+            rate = rates(step)
+            timer.begin_step()
+            for group in net.optimizer.param_groups:
                 group["lr"] = rate
-            images, labels = order[i]
-            cold = num_seen[len(labels)] < runtime.num_warm_ups(device)
-            if cold:
-                synchronize(device)
-                step_start = time.perf_counter()
-            optimizer.zero_grad(set_to_none=True)
+            batch = batches[i]
+            timer.begin_pass(batch.size)
+            net.optimizer.zero_grad(set_to_none=True)
             with runtime.autocast(device):
-                outputs = forward(images)
-            loss = F.cross_entropy(outputs.float(), labels)
-            torch.autograd.backward(loss + method.penalty())
-            method.on_gradients(at.done, optimizer)
-            optimizer.step()
-            if keep:
+                outputs = forward(batch.inputs)
+            loss, _ = task.loss(outputs, batch)
+            torch.autograd.backward(loss + method.penalty(context))
+            method.on_gradients(context, step, net.optimizer)
+            net.optimizer.step()
+            if masks:
                 with torch.no_grad():
-                    torch._foreach_mul_(weights, keep)
-            method.on_step(at.done, optimizer)
-            at.losses[i] = loss.detach()
-            at.num_correct += (outputs.detach().argmax(1) == labels).sum()
-            at.num_images += len(labels)
-            num_seen[len(labels)] += 1
-            if cold:
-                synchronize(device)
-                at.seconds_warming_up += time.perf_counter() - step_start
-                start += time.perf_counter() - step_start
-            else:
-                at.step_sizes.append(len(labels))
-                at.step_seconds.append(time.perf_counter() - step_start)
-            at.seconds = time.perf_counter() - start
-            at.done += 1
-            progress(at.done, len(labels), at.losses[i], rate)
-            if at.done < before + num_steps:
-                paused = time.perf_counter()
-                after_step()
-                start += time.perf_counter() - paused
-        synchronize(device)
-        seconds = time.perf_counter() - start
-        values = at.losses.tolist()
-        for i, value in enumerate(values):
-            if not math.isfinite(value):
-                raise TrainingError(
-                    f"the loss is {value} in step {before + i + 1} of {lr.num_steps} (epoch {number + 1}), at learning rate "
-                    f"{lr(before + i):.6g}: lower lr.initial or the schedule's rate"
-                )
-        yield Epoch(
+                    torch._foreach_mul_(weights, masks)
+            method.on_step(context, step, net.optimizer)
+            state.losses[i] = loss.detach()
+            task.add_statistics(state.statistics, outputs.detach(), batch)
+            state.num_items += batch.size
+            timer.end_step(batch.size)
+            state.num_done += 1
+            progress(state.num_done, batch.size, state.losses[i], rate)
+            if state.num_done < before + num_steps:
+                with timer.paused():
+                    after_step()
+        timer.end_epoch()
+        yield EpochMetrics(
             number=number + 1,
             num_steps=num_steps,
-            num_images=at.num_images,
-            losses=values,
-            accuracy=at.num_correct.item() / at.num_images,
-            seconds=seconds,
-            seconds_warming_up=at.seconds_warming_up,
-            step_sizes=at.step_sizes,
-            step_seconds=at.step_seconds,
+            num_items=state.num_items,
+            losses=_finite(state.losses.tolist(), before, number, rates),
+            metric=task.value(state.statistics),
+            timing=state.timing,
         )
 
 
-def get_noise() -> list[Tensor]:
-    """The state of the global generators: the CPU's, and that of the CUDA device where there is one."""
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])]
-
-
-def set_noise(noise: Sequence[Tensor]) -> None:
-    """Bring back what ``get_noise`` gave."""
-    cpu, *cuda = noise
-    torch.set_rng_state(cpu)
-    if cuda:
-        torch.cuda.set_rng_state(cuda[0])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """Mean loss and accuracy over the images of a split."""
-
-    loss: float
-    accuracy: float
-
-
-def evaluate(
-    model: nn.Module,
-    batches: Iterable[Batch],
-    *,
-    runtime: Runtime,
-    device: torch.device,
-    train_mode: bool = False,
-) -> Score:
-    """Loss and accuracy of ``model`` on ``batches``; the model is left as it was, flags and buffers included.
-
-    train_mode: measure in train mode, as the published code does with training images; as a side effect this
-    re-estimates the batch-norm statistics.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    model.train(train_mode)
-    forward = runtime.forward(model, device)
-    loss = torch.zeros((), dtype=torch.float64, device=device)
-    num_correct = torch.zeros((), dtype=torch.int64, device=device)
-    num_images = 0
-    with torch.no_grad():
-        for images, labels in batches:
-            with runtime.autocast(device):
-                outputs = forward(images)
-            loss += F.cross_entropy(outputs.float(), labels, reduction="sum")
-            num_correct += (outputs.argmax(1) == labels).sum()
-            num_images += len(labels)
-    for module, mode in modes:
-        module.training = mode
-    return Score(loss=loss.item() / num_images, accuracy=num_correct.item() / num_images)
+def _finite(losses: list[float], before: int, number: int, rates: Schedule) -> list[float]:
+    """``losses`` of the steps after ``before``; TrainingError for the first that is not a finite number."""
+    for i, loss in enumerate(losses):
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} in step {before + i + 1} of {rates.num_steps} (epoch {number + 1}), at learning rate "
+                f"{rates(before + i):.6g}: lower lr.initial or the schedule's rate"
+            )
+    return losses

@@ -43,7 +43,7 @@ def test_an_epoch_is_a_permutation(count: int, batch_size: int, seed: int, epoch
 def test_epochs_and_seeds_differ() -> None:
     data = numbered(50)
     orders = [
-        torch.cat([y for _, y in data.epoch(seed=s, epoch=e, batch_size=8)]).tolist()
+        torch.cat([y for _, y, _ in data.epoch(seed=s, epoch=e, batch_size=8)]).tolist()
         for s, e in [(0, 0), (0, 1), (1, 0)]
     ]
     assert len({tuple(order) for order in orders}) == 3
@@ -57,7 +57,7 @@ def test_any_batch_at_any_time_has_the_same_bits() -> None:
         assert torch.equal(again[i][0], whole[i][0])
         assert torch.equal(again[i][1], whole[i][1])
     assert len(whole[5][1]) == 90 - 5 * 16
-    other_size = torch.cat([x for x, _ in data.epoch(seed=3, epoch=7, batch_size=90)])
+    other_size = torch.cat([x for x, *_ in data.epoch(seed=3, epoch=7, batch_size=90)])
     assert torch.equal(other_size, torch.cat([x for x, _ in whole]))
     with pytest.raises(IndexError):
         again[6]
@@ -67,13 +67,13 @@ def test_the_global_generator_is_neither_read_nor_moved() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
     data = make("synthetic", num_train_images=100, num_test_images=10, rotation=15).load(CPU, augment_validation=True)
-    first = [x for x, _ in data.epoch(seed=0, epoch=0, batch_size=32)] + [
-        x for x, _ in data.batches(data.validation, 4)
+    first = [x for x, *_ in data.epoch(seed=0, epoch=0, batch_size=32)] + [
+        x for x, *_ in data.batches(data.validation, 4)
     ]
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(1)
-    second = [x for x, _ in data.epoch(seed=0, epoch=0, batch_size=32)] + [
-        x for x, _ in data.batches(data.validation, 4)
+    second = [x for x, *_ in data.epoch(seed=0, epoch=0, batch_size=32)] + [
+        x for x, *_ in data.batches(data.validation, 4)
     ]
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
@@ -84,7 +84,7 @@ def test_normalisation() -> None:
         labels=torch.zeros(2).long(),
     )
     data = replace(numbered(3), mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 2.0), test=black_and_white)
-    ((x, _),) = data.batches(data.test, 2)
+    ((x, *_),) = data.batches(data.test, 2)
     assert x.dtype == torch.float32
     torch.testing.assert_close(x[:, :, 0, 0], torch.tensor([[-1.0, -1.0, 0.0], [1.0, 3.0, 0.5]]))
 
@@ -98,9 +98,9 @@ def test_padding_is_black_before_normalisation() -> None:
         std=(0.25,),
         augmentation=Augmentation(crop_padding=2, flip=False, rotation=0),
     )
-    x, _ = data.epoch(seed=0, epoch=0, batch_size=200)[0]
+    x, *_ = data.epoch(seed=0, epoch=0, batch_size=200)[0]
     assert x.min().item() == pytest.approx(-2)  # (0 - 0.5) / 0.25; padding after normalising would give 0
-    plain, _ = data.epoch(seed=0, epoch=0, batch_size=200, augment=False)[0]
+    plain, *_ = data.epoch(seed=0, epoch=0, batch_size=200, augment=False)[0]
     assert plain.min() == plain.max()
 
 
@@ -110,17 +110,17 @@ def test_evaluation_is_plain_in_order_and_whole() -> None:
         batches = list(data.batches(split, 4))
         assert torch.equal(torch.cat([y for _, y in batches]), split.labels)
         torch.testing.assert_close(torch.cat([x for x, _ in batches]), split.images.float())
-    assert [len(y) for _, y in data.batches(data.train, 4)] == [4, 4, 3]
+    assert [len(y) for _, y, _ in data.batches(data.train, 4)] == [4, 4, 3]
 
 
 def test_augmented_validation_is_fixed_and_leaves_the_test_images_plain() -> None:
     data = numbered(11, augmentation=Augmentation(crop_padding=1, flip=True, rotation=0), validation_seed=42)
-    first, second = (torch.cat([x for x, _ in data.batches(data.validation, size)]) for size in (2, 5))
+    first, second = (torch.cat([x for x, *_ in data.batches(data.validation, size)]) for size in (2, 5))
     assert torch.equal(first, second)
     assert not torch.equal(first, data.validation.images.float())
-    torch.testing.assert_close(torch.cat([x for x, _ in data.batches(data.test, 5)]), data.test.images.float())
+    torch.testing.assert_close(torch.cat([x for x, *_ in data.batches(data.test, 5)]), data.test.images.float())
     other = replace(data, validation_seed=43)
-    assert not torch.equal(first, torch.cat([x for x, _ in other.batches(data.validation, 5)]))
+    assert not torch.equal(first, torch.cat([x for x, *_ in other.batches(data.validation, 5)]))
 
 
 def test_memory_format() -> None:

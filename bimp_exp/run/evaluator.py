@@ -1,0 +1,83 @@
+"""Everything that a run measures of its network, and what measuring costs."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from bimp_exp.pruning import metrics
+from bimp_exp.pruning.weights import effective
+from bimp_exp.results.schema import NetworkFacts, Scores
+from bimp_exp.run.state import Env
+from bimp_exp.seeds import derive
+from bimp_exp.training.evaluation import evaluate
+from bimp_exp.training.state import Network, Score
+
+BATCH = 500  # items; has no influence on any result beyond rounding
+
+SplitName = Literal["train", "validation", "test"]
+
+
+@dataclass(kw_only=True)
+class Evaluator:
+    """seconds: spent on evaluating. num_items: evaluated, by split."""
+
+    env: Env
+    net: Network
+    num_items: Counter[str]
+    seconds: float = field(default=0.0, init=False)
+
+    def scores(self, validation: Score | None = None, *, recalibrate: bool = False) -> Scores:
+        """The metric on the training, validation and test items; ``validation`` where it is known already."""
+        train = self.evaluate("train", recalibrate=recalibrate)
+        validation = validation or self.evaluate("validation")
+        return Scores(train=train.metric, validation=validation.metric, test=self.evaluate("test").metric)
+
+    def evaluate(self, split: SplitName, *, recalibrate: bool = False) -> Score:
+        """Score on one split. ``recalibrate``: in train mode on augmented items, as the published code does."""
+        x, data = self.env.experiment, self.env.data
+        items = getattr(data, split)
+        start = time.perf_counter()
+        batches = (
+            data.epoch(seed=derive(x.seed, "recalibrate"), epoch=0, batch_size=x.optim.batch_size)
+            if recalibrate
+            else data.batches(items, BATCH)
+        )
+        score = evaluate(
+            self.net.model,
+            batches,
+            task=self.env.task,
+            runtime=x.runtime,
+            device=self.env.device,
+            train_mode=recalibrate,
+        )
+        self.seconds += time.perf_counter() - start
+        self.num_items[split] += len(items)
+        return score
+
+    def outputs(self, model: nn.Module) -> Tensor:
+        """Of ``model``, in evaluation mode, for the first ``BATCH`` validation items."""
+        batch = next(self.env.data.batches(self.env.data.validation, BATCH))
+        model.eval()
+        with torch.no_grad(), self.env.experiment.runtime.autocast(self.env.device):
+            outputs: Tensor = model(batch.inputs)
+        return outputs.float()
+
+    def zeros(self) -> dict[str, Tensor]:
+        """Where the effective prunable weights are exactly 0, as bool tensors by name."""
+        return {name: weight == 0 for name, weight in effective(self.net.model, self.net.weights).items()}
+
+    def facts(self) -> NetworkFacts:
+        """Sparsity, multiply-adds and theoretical speed-up of the network as it is; it must be a plain one."""
+        c = self.env.experiment.conventions
+        return metrics.network_facts(
+            self.net.model,
+            self.env.task,
+            every_weight=c.prune_every_weight,
+            padding_blind=c.padding_blind_multiply_adds,
+        )

@@ -1,0 +1,66 @@
+"""Classification of images: cross-entropy and accuracy. Imports no PyTorch until something is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bimp_exp.task.base import Batch
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    """One of ``num_classes`` for every image of ``image_shape`` (channels, height, width).
+
+    inputs: images [N, C, H, W]. targets: int64 [N]. outputs: logits [N, num_classes]. statistics: int64 [2], the images that
+    are classified correctly and all of them.
+    """
+
+    metric: ClassVar[str] = "accuracy"
+
+    image_shape: Sequence[int]
+    num_classes: int
+
+    def build(self, model: Callable[..., nn.Module]) -> nn.Module:
+        """``model(image_shape=..., num_classes=...)``."""
+        return model(image_shape=self.image_shape, num_classes=self.num_classes)
+
+    def example(self, num: int, *, like: Tensor | None = None) -> Tensor:
+        """Black images, [num, C, H, W]."""
+        import torch
+
+        shape = (num, *self.image_shape)
+        return torch.zeros(shape) if like is None else like.new_zeros(shape)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, int]:
+        """Mean cross-entropy."""
+        from torch.nn import functional as F
+
+        return F.cross_entropy(outputs.float(), batch.targets), batch.size
+
+    def loss_sum(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, int]:
+        """Sum of the cross-entropies."""
+        from torch.nn import functional as F
+
+        return F.cross_entropy(outputs.float(), batch.targets, reduction="sum"), batch.size
+
+    def new_statistics(self, device: torch.device) -> Tensor:
+        """Zeros, int64 [2]."""
+        import torch
+
+        return torch.zeros(2, dtype=torch.int64, device=device)
+
+    def add_statistics(self, statistics: Tensor, outputs: Tensor, batch: Batch) -> None:
+        """Count what the largest logit classifies correctly, and all."""
+        statistics[0] += (outputs.argmax(1) == batch.targets).sum()
+        statistics[1] += batch.size
+
+    def value(self, statistics: Tensor) -> float:
+        """Accuracy in [0, 1]."""
+        correct, num = statistics.tolist()
+        return float(correct / num)
