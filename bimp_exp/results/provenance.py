@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bimp_exp.config.neutral import without_neutral
 from bimp_exp.paths import ROOT
 
 CODE = ("bimp_exp", "conf", "hydra_plugins", "run.py")
@@ -32,8 +33,8 @@ def collect(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def config_hash(config: dict[str, Any]) -> str:
-    """SHA-256 of the resolved configuration without what cannot change a number: tracking."""
-    text = json.dumps({k: v for k, v in config.items() if k != "tracking"}, sort_keys=True)
+    """SHA-256 of the resolved configuration without the keys that change no number."""
+    text = json.dumps(without_neutral(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
