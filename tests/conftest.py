@@ -1,4 +1,4 @@
-"""Where the shared golden numbers and images lie, for the tests that need them."""
+"""The golden cases of ``tests/golden/``, and where real images lie for the tests that read some."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
+GOLDEN = ROOT / "tests" / "golden"
+SHARED = ROOT.parent / "shared"  # optional, beside the repository: data/cifar10/{train,test}.parquet
 
 
-def golden(file: str, *, kind: str | None = None) -> list[Any]:
-    """The cases of ``spec/golden/FILE.json`` as pytest parameters, or one skipped parameter where the folder is absent."""
-    path = SHARED / "spec" / "golden" / f"{file}.json"
-    if not path.exists():
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"{path} is absent"))]
-    cases = json.loads(path.read_text())["cases"]
-    return [pytest.param(case, id=case["id"]) for case in cases if kind in (None, case["kind"])]
+def golden(file: str, *, kind: str) -> list[Any]:
+    """The cases of one ``kind`` in ``tests/golden/FILE.json`` as pytest parameters; ValueError where there are none."""
+    cases = [case for case in json.loads((GOLDEN / f"{file}.json").read_text())["cases"] if case["kind"] == kind]
+    if not cases:
+        raise ValueError(f"tests/golden/{file}.json has no case of kind {kind}")
+    return [pytest.param(case, id=case["id"]) for case in cases]
+
+
+real_cifar10 = pytest.mark.skipif(
+    not (SHARED / "data" / "cifar10").is_dir(), reason=f"needs CIFAR-10 as parquet in {SHARED / 'data' / 'cifar10'}"
+)
 
 
 def composed(*overrides: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.conftest import ROOT, SHARED
+from tests.conftest import ROOT
 from tests.mutations import MUTATIONS, Mutation
 
 TABLE = ROOT / "docs" / "mutations.md"
@@ -61,7 +61,7 @@ def failing(root: Path, tests: Sequence[str]) -> str | None:
 
 
 def copied(folder: Path) -> Path:
-    """A copy of the working tree in ``folder``, beside what the golden tests need."""
+    """A copy of the working tree in ``folder``."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -74,8 +74,6 @@ def copied(folder: Path) -> Path:
         if (ROOT / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, root / name)
-    if SHARED.exists():
-        (folder / "shared").symlink_to(SHARED)
     return root
 
 

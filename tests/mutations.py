@@ -206,9 +206,9 @@ MUTATIONS = [
     Mutation("noise-lost-on-load", "dropout starts anew in an epoch that continues", "bimp_exp/training/loop.py",
              "set_noise(at.noise)", "pass", TRAINING),
     Mutation("seed-not-in-key", "runs of two seeds share what they compute", "bimp_exp/run/keys.py",
-             '"conventions", "seed")}', '"conventions")}', KEYS),
+             '"seed", "runtime")', '"runtime")', KEYS),
     Mutation("dataset-not-in-key", "runs on other images share what they compute", "bimp_exp/run/keys.py",
-             'if key not in ("root", "num_workers")}', "if not key}", KEYS),
+             '("dataset", "model", "optim",', '("model", "optim",', KEYS),
     # Optimiser and methods
     Mutation("nesterov-always", "Nesterov without weight decay", "bimp_exp/optim.py",
              "nesterov=self.weight_decay > 0 and self.momentum > 0", "nesterov=self.momentum > 0", TRAINING),

@@ -16,7 +16,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from tests.conftest import ROOT, SHARED
+from tests.conftest import ROOT, SHARED, real_cifar10
 
 SHORT = ["budget.epochs=4", "budget.dense_epochs=2", "budget.cycles=2", "tracking=none"]
 
@@ -325,7 +325,7 @@ def test_a_full_disk_is_one_line_and_no_half_result(tmp_path: Path) -> None:
         subprocess.run(["umount", str(small)], check=True)
 
 
-@pytest.mark.skipif(not (SHARED / "data" / "cifar10").exists(), reason="the shared CIFAR-10 images are absent")
+@real_cifar10
 def test_real_cifar10_images(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for part, num in (("train", 200), ("test", 50)):

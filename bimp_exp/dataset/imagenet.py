@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bimp_exp import cores
 from bimp_exp.dataset import decode, listing
 from bimp_exp.dataset.base import Dataset
 from bimp_exp.dataset.readers import MODES, explained
@@ -115,7 +115,7 @@ class ImageNet(Dataset):
                 flip=self.flip,
                 decoder=self.decoder,
             ),
-            num_workers=_cores() if self.num_workers is None else self.num_workers,
+            num_workers=cores.usable(hyperthreads=True) if self.num_workers is None else self.num_workers,
         )
 
     def _find(self) -> Found:
@@ -133,11 +133,6 @@ class ImageNet(Dataset):
 
     def _origin(self) -> str:
         return f"dataset.root={self.root}"
-
-
-def _cores() -> int:
-    """Those that this process may use, hyperthreads counted: they decode, too."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @lru_cache(maxsize=1)

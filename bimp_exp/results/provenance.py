@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shlex
 import subprocess
@@ -13,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bimp_exp import cores
+from bimp_exp.config.neutral import without_neutral
 from bimp_exp.paths import ROOT
 
 CODE = ("bimp_exp", "conf", "hydra_plugins", "run.py")
@@ -32,8 +33,8 @@ def collect(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def config_hash(config: dict[str, Any]) -> str:
-    """SHA-256 of the resolved configuration without what cannot change a number: tracking."""
-    text = json.dumps({k: v for k, v in config.items() if k != "tracking"}, sort_keys=True)
+    """SHA-256 of the resolved configuration without the keys that change no number."""
+    text = json.dumps(without_neutral(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -62,7 +63,7 @@ def machine() -> dict[str, Any]:
         "host": platform.node(),
         "system": platform.platform(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores.usable(hyperthreads=True),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }

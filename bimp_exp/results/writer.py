@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import yaml
 
 from bimp_exp import files
-from bimp_exp.errors import BusyError, UserError
+from bimp_exp.config.neutral import is_neutral, leaves
+from bimp_exp.errors import BusyError, DataError, UserError
 from bimp_exp.lease import Lease
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ class Tracking(Protocol):
 def claim(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
     """Hold ``folder`` for the run that ``config`` describes, be it new there, broken off or finished.
 
-    UserError where it holds a run of another configuration (the first key that differs is named), BusyError where another
-    process holds it.
+    An interrupted run may go on with other values of neutral keys: config.yaml is then rewritten, so that it says what is true
+    now. UserError where the folder holds a run of another configuration (the first key that differs is named), BusyError where
+    another process holds it.
     """
     path = folder / "lease"
     try:
@@ -57,28 +59,40 @@ def claim(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
     if lease is None:
         raise BusyError(f"another process is at the run in {folder}: wait for it, or give another folder", lease=path)
     with lease:
-        path = folder / "config.yaml"
-        ours = {key: value for key, value in config.items() if key not in IRRELEVANT}
-        if path.exists():
-            _same(folder, yaml.safe_load(path.read_text()), ours)
-        else:
+        path, finished = folder / "config.yaml", (folder / "result.json").exists()
+        before = _read_config(path)
+        if before is not None:
+            _check_same(folder, before, config, finished=finished)
+        if before is None or (before != config and not finished):
             files.write(path, yaml.safe_dump(dict(config), sort_keys=False).encode())
         yield
 
 
-IRRELEVANT = ("tracking", "store")  # may change when a run is continued
+def _read_config(path: Path) -> dict[str, Any] | None:
+    """The configuration in a config.yaml; None where there is no such file."""
+    try:
+        found = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        found = None
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: not the configuration of a run; delete the folder, or give another one")
+    return found
 
 
-def _same(folder: Path, theirs: Any, ours: Mapping[str, Any]) -> None:
-    from bimp_exp.results.flat import flatten
+def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, finished: bool) -> None:
+    """UserError that names the first key that differs and matters.
 
-    before = flatten({key: value for key, value in (theirs or {}).items() if key not in IRRELEVANT})
-    now = flatten(ours)
-    for key in [*before, *now]:
-        if before.get(key) != now.get(key):
+    Of a finished run ``dataset.root`` matters, too: its numbers are those of the data there, and no data are read any more.
+    """
+    theirs, ours = dict(leaves(before)), dict(leaves(now))
+    for key in [*theirs, *ours]:
+        matters = not is_neutral(key) or (finished and key == "dataset.root")
+        if matters and (key in theirs, theirs.get(key)) != (key in ours, ours.get(key)):
             raise UserError(
-                f"{folder} holds a run of another configuration: {key} is {before.get(key, 'absent')} there and "
-                f"{now.get(key, 'absent')} now; give hydra.run.dir (hydra.sweep.dir) another folder"
+                f"{folder} holds a run of another configuration: {key} is {theirs.get(key, 'absent')} there and "
+                f"{ours.get(key, 'absent')} now; give hydra.run.dir (hydra.sweep.dir) another folder"
             )
 
 

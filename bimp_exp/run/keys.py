@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bimp_exp.config.neutral import without_neutral
 from bimp_exp.method.base import Method
 from bimp_exp.paths import PACKAGE
 from bimp_exp.run.plan import Plan
@@ -49,10 +50,9 @@ def phase_keys(config: Mapping[str, Any], plan: Plan, method: type[Method], fact
     ``config`` is resolved. ``facts`` are known only once a run starts: data, device, threads, versions, dense checkpoint, and
     ``runtime``, what its options became there, in place of the configured ones.
     """
-    first = {name: config[name] for name in ("dataset", "model", "optim", "lr", "method", "conventions", "seed")}
-    first["dataset"] = {key: value for key, value in config["dataset"].items() if key not in ("root", "num_workers")}
-    runtime = config["runtime"].items()
-    first["runtime"] = {key: value for key, value in runtime if key not in ("device", "threads", "keep_memory")}
+    config = without_neutral(config)
+    names = ("dataset", "model", "optim", "lr", "method", "conventions", "seed", "runtime")
+    first = {name: config[name] for name in names}
     while_training = method.prunes == "while training"
     if while_training:
         first |= {name: config[name] for name in ("selector", "sparsity")}

@@ -22,6 +22,7 @@ from hydra.core.override_parser.types import Override
 from bimp_exp import files
 from bimp_exp.config import choices
 from bimp_exp.config.choices import groups
+from bimp_exp.config.neutral import is_neutral
 from bimp_exp.config.schema import constant, plain
 from bimp_exp.errors import DataError
 
@@ -77,20 +78,6 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-NEUTRAL = (
-    "tracking",
-    "store",
-    "plan",
-    "sweep",
-    "runtime.device",
-    "runtime.threads",
-    "runtime.keep_memory",
-    "dataset.root",
-    "dataset.download",
-)
-"""Keys that may change when a sweep is continued."""
-
-
 def sweep_name(overrides: Sequence[Override]) -> str:
     """The folder of a sweep: its file in sweeps/, the keys that the command line sweeps, and a hash of what else that sets.
 
@@ -104,7 +91,7 @@ def sweep_name(overrides: Sequence[Override]) -> str:
 
 def _neutral(override: Override) -> bool:
     key = override.key_or_group
-    return key == "sweeps" or key.startswith("hydra") or any(key == n or key.startswith(f"{n}.") for n in NEUTRAL)
+    return key == "sweeps" or key.startswith("hydra") or is_neutral(key)
 
 
 def write(folder: Path, runs: Sequence[Cell], made: Sequence[Composed]) -> None:

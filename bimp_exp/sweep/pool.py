@@ -20,6 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bimp_exp import cores
 from bimp_exp.paths import ROOT
 from bimp_exp.sweep import worker
 
@@ -37,7 +38,7 @@ def work(folder: Path, number: int, *, roots: bool = False) -> int:
 
     A process that is killed is replaced while runs are left, ``number`` times in all. The processes end with this one.
     """
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // number))
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores.usable(hyperthreads=False) // number))
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     ours = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": os.pathsep.join(paths)}
     command = [
@@ -71,15 +72,6 @@ def work(folder: Path, number: int, *, roots: bool = False) -> int:
         finally:
             _end(crew)
     return lost
-
-
-def cores() -> int:
-    """Cores that this process may use, hyperthreads not counted; SLURM does not bind a job to its share everywhere."""
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    siblings = [Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") for cpu in usable]
-    here = len({path.read_text() if path.exists() else str(path) for path in siblings})
-    given = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE")
-    return min(here, int(given)) if given else here
 
 
 def _end(crew: list[subprocess.Popen[bytes]]) -> None:

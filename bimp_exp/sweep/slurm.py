@@ -25,6 +25,7 @@ from typing import Any
 
 from rich.console import Console
 
+from bimp_exp import cores
 from bimp_exp.errors import ConfigError, UserError
 from bimp_exp.paths import ROOT
 from bimp_exp.sweep import pool as crew
@@ -57,7 +58,7 @@ class Worker:
             sys.exit(f"this job runs the code in {ROOT}, not that of its submission in {self.code}")
         lost = 0
         if self.packed == 1:
-            os.environ.setdefault("OMP_NUM_THREADS", str(crew.cores()))
+            os.environ.setdefault("OMP_NUM_THREADS", str(cores.usable(hyperthreads=False)))
             worker.work(self.sweep, roots=self.roots)
         else:
             lost = crew.work(self.sweep, self.packed, roots=self.roots)

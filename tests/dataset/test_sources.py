@@ -12,7 +12,7 @@ import torchvision.datasets
 
 from bimp_exp.dataset import sources
 from bimp_exp.errors import ConfigError, DataError
-from tests.conftest import SHARED
+from tests.conftest import SHARED, real_cifar10
 from tests.dataset import helpers
 from tests.dataset.helpers import CPU, contents, encoded, make, pixels, small
 
@@ -228,7 +228,7 @@ def test_download_is_torchvisions_and_fails_in_one_line(tmp_path: Path, monkeypa
     assert len(small(root, download=True).load(CPU).test) == 6  # what is there is not fetched again
 
 
-@pytest.mark.skipif(not (SHARED / "data" / "cifar10").is_dir(), reason="the folder ../shared/data/cifar10 is absent")
+@real_cifar10
 def test_the_real_cifar10(tmp_path: Path) -> None:
     dataset = make("cifar10", root=str(SHARED / "data" / "cifar10"), cache=str(tmp_path))
     source = dataset.read()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bimp_exp import lease
+from bimp_exp import cores, lease
 from bimp_exp.sweep import pool as crew
 from bimp_exp.sweep import worker
 from tests.slurm_cluster import wait_for
@@ -21,7 +21,7 @@ def test_side_by_side_equals_alone_with_as_many_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    threads = max(1, crew.cores() // 2)
+    threads = max(1, cores.usable(hyperthreads=False) // 2)
     alone = sweep(tmp_path / "alone", *GRID[:2], overrides=(f"runtime.threads={threads}",))
     worker.work(alone)
     together = sweep(tmp_path / "together", *GRID[:2], overrides=("runtime.threads=null",))
