@@ -101,7 +101,7 @@ def _compute(env: Env, phases: Phases, planned: PlannedPhase, state: RunState, l
         method,
         context,
         planned,
-        _rates(env, planned, state),
+        env.plan.rates(planned.number, state.log.reports),
         progress,
         evaluator=evaluator,
         invariants=state.invariants,
@@ -156,14 +156,6 @@ def _hooks(env: Env, planned: PlannedPhase, state: RunState) -> tuple[Method, Me
     if method.acts_while_retraining:
         return method, replace(context, num_steps=planned.num_steps)
     return Dense(), context
-
-
-def _rates(env: Env, planned: PlannedPhase, state: RunState) -> Any:
-    """The learning rates of ``planned``."""
-    if planned.number == 0:
-        return env.plan.original
-    report = state.log.reports[planned.number - 1]
-    return env.plan.retraining(env.plan.original, planned.num_steps, report)
 
 
 def _autosaver(

@@ -14,9 +14,9 @@ from bimp_exp.conventions import Conventions
 from bimp_exp.dataset.base import Dataset
 from bimp_exp.errors import ConfigError
 from bimp_exp.lr import Original
-from bimp_exp.method.base import Method, Setting
+from bimp_exp.method.base import Method, MethodContext
 from bimp_exp.optim import SGD
-from bimp_exp.pruning import weights as prune
+from bimp_exp.pruning import weights as pruning
 from bimp_exp.results.writer import Tracking
 from bimp_exp.run import checkpoint
 from bimp_exp.run import plan as planning
@@ -24,7 +24,7 @@ from bimp_exp.run.plan import Plan
 from bimp_exp.runtime import Runtime
 from bimp_exp.schedule.base import Retraining
 from bimp_exp.seeds import derive
-from bimp_exp.selector.base import Cut, Selector
+from bimp_exp.selector.base import PruningTarget, Selector
 from bimp_exp.store.phases import Store
 from bimp_exp.types import Seed, Sparsity
 
@@ -50,7 +50,7 @@ class Experiment:
     dense_checkpoint: str | None
 
     def plan(self) -> Plan:
-        """What this run will do."""
+        """The phases of this run."""
         return planning.make(
             num_fit_images=self.dataset.num_fit_images,
             batch_size=self.optim.batch_size,
@@ -64,38 +64,46 @@ class Experiment:
         )
 
     def check(self) -> None:
-        """Raise UserError for all that can be known before data are read and files are written."""
+        """Raise UserError for all that can be known before data are read and files are written; nothing else happens."""
         plan = self.plan()
-        self.runtime.start()
+        self.runtime.check()
         self.store.check()
         self.dataset.check_files()
         with torch.device("meta"):  # shapes only
-            model = self.model(image_shape=self.dataset.image_shape, num_classes=self.dataset.num_classes)
-            last = plan.num_fit_images % plan.batch_size or plan.batch_size
-            try:
-                if last == 1:  # with more, batch-norm has enough; a forward pass takes a second, for imports
-                    model(torch.zeros(last, *self.dataset.image_shape))
-            except ValueError as error:  # batch-norm of a single number
-                raise ConfigError(
-                    f"optim.batch_size={plan.batch_size}: the last batch of an epoch has {last} of "
-                    f"{plan.num_fit_images} images, too few for the model ({error})"
-                ) from None
-        weights = prune.prunable(model, every_weight=self.conventions.prune_every_weight)
-        shapes = [w.shape for w in weights.values()]
-        num_weights, num_gone = sum(map(math.prod, shapes)), 0
-        for planned in plan.phases[1:]:
-            phase = planned.phase
-            num_gone = prune.num_pruned(phase, num_weights, num_gone, per_cycle=self.conventions.count_per_cycle)
-            self.selector.check(shapes, Cut(fraction=phase.sparsity, num_pruned=num_gone))
-        self.method.check(self.setting(model, weights))
+            model = self.dataset.task.build(self.model)
+        self._check_last_batch(plan, model)
+        weights = pruning.prunable(model, every_weight=self.conventions.prune_every_weight)
+        self._check_sparsities(plan, [tuple(weight.shape) for weight in weights.values()])
+        self.method.check(self.context(model, weights))
         if self.dense_checkpoint is not None:
             checkpoint.check(self.dense_checkpoint, model)
 
-    def setting(self, model: nn.Module, weights: dict[str, nn.Parameter]) -> Setting:
-        """What the method may know of the run of ``model`` with these prunable ``weights``."""
+    def _check_last_batch(self, plan: Plan, model: nn.Module) -> None:
+        """With more than one item batch-norm has enough; a forward pass takes a second, for imports."""
+        last = plan.num_fit_images % plan.batch_size or plan.batch_size
+        if last > 1:
+            return
+        try:
+            with torch.device("meta"):
+                model(self.dataset.task.example(last))
+        except ValueError as error:  # batch-norm of a single number
+            raise ConfigError(
+                f"optim.batch_size={plan.batch_size}: the last batch of an epoch has {last} of "
+                f"{plan.num_fit_images} images, too few for the model ({error})"
+            ) from None
+
+    def _check_sparsities(self, plan: Plan, shapes: list[tuple[int, ...]]) -> None:
+        num_weights, total = sum(map(math.prod, shapes)), 0
+        for planned in plan.phases[1:]:
+            phase = planned.phase
+            total = pruning.target_count(phase, num_weights, total, per_cycle=self.conventions.count_per_cycle)
+            self.selector.check(shapes, PruningTarget(fraction_of_remaining=phase.sparsity, total_pruned=total))
+
+    def context(self, model: nn.Module, weights: dict[str, nn.Parameter]) -> MethodContext:
+        """What the method works on: ``model`` with these prunable ``weights``, in this run."""
         plan = self.plan()
         first, *later = plan.phases
-        return Setting(
+        return MethodContext(
             model=model,
             weights=weights,
             selector=self.selector,
@@ -110,4 +118,4 @@ class Experiment:
         """The untrained network; its weights follow from the seed alone, so they are the same for all methods."""
         with torch.random.fork_rng():
             torch.manual_seed(derive(self.seed, "init"))
-            return self.model(image_shape=self.dataset.image_shape, num_classes=self.dataset.num_classes)
+            return self.dataset.task.build(self.model)

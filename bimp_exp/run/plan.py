@@ -6,7 +6,7 @@ The run follows the same plan, so what ``plan=true`` prints is what happens. Imp
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -24,7 +24,10 @@ from bimp_exp.schedule.ft import FT
 class PlannedPhase:
     """A phase in steps.
 
-    number: 0 for the first. first_step: of the run, at which it begins. start: lowest and highest peak rate that it may have.
+    number: 0 for the first.
+    first_step: of the run, at which it begins.
+    start: lowest and highest peak rate that it may have.
+    rates: its learning rates; None where the report of the pruning before it decides.
     """
 
     number: int
@@ -32,6 +35,7 @@ class PlannedPhase:
     first_step: int
     num_steps: int
     start: tuple[float, float]
+    rates: Schedule | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,12 @@ class Plan:
     def prunes_while_training(self) -> bool:
         """Whether the method prunes in the first phase, and finally at the start of the second."""
         return any(p.phase.pruned_by == "method" for p in self.phases)
+
+    def rates(self, number: int, reports: Sequence[PruneReport]) -> Schedule:
+        """The learning rates of phase ``number``, given the reports of the prunings up to its own."""
+        if number == 0:
+            return self.original
+        return self.retraining(self.original, self.phases[number].num_steps, reports[number - 1])
 
     @property
     def epochs(self) -> float:
@@ -100,12 +110,16 @@ def make(
     for number, phase in enumerate(phases):
         num_steps = round(phase.epochs * steps_per_epoch)
         if phase.cycle == 0:
-            start = (original.peak, original.peak)
+            start, rates = (original.peak, original.peak), original
             num_steps = 0 if loads_dense else num_steps
         else:
             mild, harsh = (schedule(original, num_steps, _report(phase, phases[0], d1)) for d1 in (0.0, 1.0))
-            start = (mild.peak, harsh.peak)
-        planned.append(PlannedPhase(number=number, phase=phase, first_step=first_step, num_steps=num_steps, start=start))
+            start, rates = (mild.peak, harsh.peak), None if schedule.adaptive else mild
+        planned.append(
+            PlannedPhase(
+                number=number, phase=phase, first_step=first_step, num_steps=num_steps, start=start, rates=rates
+            )
+        )
         first_step += num_steps
     return Plan(
         phases=planned,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bimp_exp.run.plan import Plan, PlannedPhase
-    from bimp_exp.training.loop import Epoch
+    from bimp_exp.training.state import EpochMetrics
 
 
 class Display:
@@ -38,13 +38,13 @@ class Display:
         self._seen = self._lined = time.monotonic()
         self._images = 0
         self._rate = 0.0
-        self._accuracy = ""
+        self._metric = ""
         self._waiting = False
 
     def phase(self, planned: PlannedPhase) -> None:
         """A new phase begins."""
         self._phase, self._waiting = planned, False
-        self._accuracy = ""
+        self._metric = ""
         self._images, self._seen = 0, time.monotonic()
 
     def waiting(self, planned: PlannedPhase) -> None:
@@ -63,9 +63,9 @@ class Display:
             self._images, self._seen = 0, now
             self._show(done, f"loss {loss.item():.3f}", rate)
 
-    def epoch(self, done: int, epoch: Epoch, validation: float, rate: float) -> None:
-        """After each epoch: steps done in this phase, what the epoch came to, accuracy in [0, 1], the last rate."""
-        self._accuracy = f"acc {100 * epoch.accuracy:.1f} val {100 * validation:.1f} %"
+    def epoch(self, done: int, epoch: EpochMetrics, validation: float, rate: float) -> None:
+        """After each epoch: steps done in this phase, the metrics of the epoch, the validation metric in [0, 1], the last rate."""
+        self._metric = f"acc {100 * epoch.metric:.1f} val {100 * validation:.1f} %"
         self._rate = epoch.timed[0] / epoch.timed[1]
         loss = f"loss {sum(epoch.losses) / epoch.num_steps:.3f}"
         now = time.monotonic()
@@ -90,5 +90,5 @@ class Display:
         epoch = -(-done // self._plan.steps_per_epoch)
         of = math.ceil(self._phase.phase.epochs)
         speed = f"{self._rate:,.0f} img/s" if self._rate else ""
-        parts = [f"{self._phase.phase.name} {epoch}/{of}", loss, self._accuracy, f"lr {rate:.3g}", speed]
+        parts = [f"{self._phase.phase.name} {epoch}/{of}", loss, self._metric, f"lr {rate:.3g}", speed]
         return " ".join(part for part in parts if part)

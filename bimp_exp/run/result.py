@@ -57,17 +57,9 @@ def build_result(env: Env, state: RunState, log: Log, started: float) -> Result:
         images_per_second_includes=IMAGES_PER_SECOND_INCLUDES,
         computed_on=env.computed_on,
         data_hash=env.data.fingerprint,
-        learning_rates=_sample(_all_rates(env, state)),
+        learning_rates=_sample([plan.rates(p.number, results.reports) for p in plan.phases if p.num_steps]),
         seconds=seconds,
     )
-
-
-def _all_rates(env: Env, state: RunState) -> list[Schedule]:
-    """The learning rates of every phase that trains."""
-    plan = env.plan
-    later = zip(plan.phases[1:], state.log.reports, strict=True)
-    rates = [plan.original, *(plan.retraining(plan.original, p.num_steps, report) for p, report in later)]
-    return [rate for rate, planned in zip(rates, plan.phases, strict=True) if planned.num_steps]
 
 
 def _sample(rates: list[Schedule], most: int = 2000) -> LearningRateCurve:

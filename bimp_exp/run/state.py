@@ -30,7 +30,8 @@ from bimp_exp.training.state import Network
 class Env:
     """What is fixed from the start of a run to its end.
 
-    facts: what decides the last bits of a number beside the configuration: versions, device, data, start.
+    computed_on: what decides the last bits of a number beside the configuration: versions, device, chosen arithmetic.
+    start: SHA-256 of the dense checkpoint, if there is one.
     keys: of the phases, in the store. recipes: the same without the facts, by name of the phase.
     kind: what phases that take about as long have in common.
     """
@@ -40,7 +41,8 @@ class Env:
     device: torch.device
     data: Data
     task: Task
-    facts: Mapping[str, Any]
+    computed_on: Mapping[str, Any]
+    start: str | None
     keys: list[str]
     recipes: Mapping[str, str]
     kind: str
@@ -66,7 +68,8 @@ def make_env(experiment: Experiment, config: Mapping[str, Any], process: Process
         device=device,
         data=data,
         task=x.dataset.task,
-        facts=known,
+        computed_on=facts,
+        start=start,
         keys=keys.phase_keys(config, plan, known),
         recipes={p.phase.name: recipe for p, recipe in zip(plan.phases, recipes, strict=True)},
         kind=keys.kind(config, facts),
@@ -166,14 +169,14 @@ def initial_state(env: Env) -> RunState:
     """The untrained network, or the dense checkpoint, with the method attached; DataError where the file has changed."""
     x = env.experiment
     model = x.network()
-    if x.dense_checkpoint is not None and checkpoint.load(x.dense_checkpoint, model) != env.facts["start"]:
+    if x.dense_checkpoint is not None and checkpoint.load(x.dense_checkpoint, model) != env.start:
         raise DataError(f"dense_checkpoint={x.dense_checkpoint}: the file changed while it was read")
     model = model.to(env.device).to(memory_format=x.runtime.memory_format)
     weights = prunable(model, every_weight=x.conventions.prune_every_weight)
     context = x.context(model, weights)
     x.method.attach(context)
     spared = x.method.parameters_without_weight_decay(context)
-    optimizer = x.optim.build(model.parameters(), spared, update=env.facts["runtime"]["update"])
+    optimizer = x.optim.build(model.parameters(), spared, update=env.computed_on["runtime"]["update"])
     log = RunLog()
     return RunState(
         net=Network(model=model, weights=weights, optimizer=optimizer),
@@ -208,5 +211,5 @@ def restored_state(env: Env, planned: PlannedPhase, stored: Mapping[str, Any]) -
 
 def plain_optimizer(env: Env, net: Network) -> torch.optim.Optimizer:
     """A new optimiser of the plain network."""
-    update = env.facts["runtime"]["update"]
+    update = env.computed_on["runtime"]["update"]
     return env.experiment.optim.build(net.model.parameters(), update=update)
