@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from bimp_exp import lr
 from bimp_exp.errors import TrainingError
-from bimp_exp.method.base import Method
+from bimp_exp.method.base import Method, MethodContext
 from bimp_exp.optim import SGD
-from bimp_exp.training.loop import Position, evaluate, get_noise
-from tests.toys import CPU, RUNTIME, convolutional, data, linear, train
+from bimp_exp.training.evaluation import evaluate
+from bimp_exp.training.state import LoopState, get_rng_state
+from tests.toys import CPU, RUNTIME, TASK, convolutional, data, linear, train
 
 
 def bits(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -29,7 +30,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 def test_one_step_is_w_minus_rate_times_gradient() -> None:
     model, images = linear(), data(8)
-    x, y = images.epoch(seed=0, epoch=0, batch_size=8)[0]
+    x, y, _ = images.epoch(seed=0, epoch=0, batch_size=8)[0]
     loss = F.cross_entropy(model(x), y)
     gradient = torch.autograd.grad(loss, model[1].weight)[0]
     expected = model[1].weight.detach() - 0.1 * gradient
@@ -48,7 +49,7 @@ def test_an_epoch_ends_with_a_smaller_batch_and_the_last_is_cut_short() -> None:
     sizes: list[int] = []
     epochs = train(linear(), data(20), steps=4, progress=lambda done, n, loss, rate: sizes.append(n))
     assert sizes == [8, 8, 4, 8]
-    assert [(e.number, e.num_steps, e.num_images) for e in epochs] == [(1, 3, 20), (2, 1, 8)]
+    assert [(e.number, e.num_steps, e.num_items) for e in epochs] == [(1, 3, 20), (2, 1, 8)]
 
 
 def test_every_image_is_seen_once_an_epoch_in_another_order() -> None:
@@ -85,13 +86,11 @@ def test_pruned_weights_are_zero_after_every_step_whatever_momentum_says() -> No
     zeros: list[bool] = []
 
     class Watch(Method):
-        prunes = "never"
-
-        def on_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        def on_step(self, context: MethodContext, step: int, optimizer: torch.optim.Optimizer) -> None:
             zeros.append(bool((weight[~mask] == 0).all()))
 
     bias = model[1].bias.clone()
-    train(model, images, lr=0.5, steps=7, optimizer=optimizer, masked=[(weight, mask)], method=Watch())
+    train(model, images, lr=0.5, steps=7, optimizer=optimizer, masks={"1.weight": mask}, method=Watch())
     assert zeros == [True] * 7
     assert (weight[mask] != 0).all()
     assert not torch.equal(bias, model[1].bias)
@@ -103,7 +102,7 @@ def test_projection_gives_survivors_the_updates_of_a_masked_forward() -> None:
     ours = linear(side=3)
     with torch.no_grad():
         ours[1].weight.masked_fill_(~mask, 0.0)
-    train(ours, images, lr=0.3, steps=6, masked=[(ours[1].weight, mask)], optimizer=_sgd(ours))
+    train(ours, images, lr=0.3, steps=6, masks={"1.weight": mask}, optimizer=_sgd(ours))
 
     theirs = linear(side=3)
     optimizer = _sgd(theirs)
@@ -111,7 +110,7 @@ def test_projection_gives_survivors_the_updates_of_a_masked_forward() -> None:
         group["lr"] = 0.3
     for epoch in range(3):
         order = images.epoch(seed=0, epoch=epoch, batch_size=8)
-        for x, y in order:
+        for x, y, _ in order:
             optimizer.zero_grad()
             F.cross_entropy(F.linear(x.flatten(1), theirs[1].weight * mask, theirs[1].bias), y).backward()
             optimizer.step()
@@ -145,12 +144,12 @@ def test_dropout_draws_from_another_seed_in_every_epoch_of_every_phase() -> None
 
 def test_an_epoch_that_continues_draws_the_dropout_that_was_to_come() -> None:
     """Saved after the first of three steps; SGD without momentum, so that the network is all there is to save."""
-    whole, at, saved = convolutional(), Position(), []
-    train(whole, data(20), steps=3, at=at, after_step=lambda: saved.append((bits(whole), get_noise())))
-    state, noise = saved[0]
+    whole, at, saved = convolutional(), LoopState(), []
+    train(whole, data(20), steps=3, state=at, after_step=lambda: saved.append((bits(whole), get_rng_state())))
+    state, rng_state = saved[0]
     rest = convolutional()
     rest.load_state_dict(state)
-    train(rest, data(20), steps=3, at=Position(done=1, losses=torch.zeros(3), noise=noise))
+    train(rest, data(20), steps=3, state=LoopState(num_done=1, losses=torch.zeros(3), statistics=torch.zeros(2), rng_state=rng_state))
     assert equal(bits(rest), bits(whole))
 
 
@@ -170,15 +169,15 @@ def test_hooks_run_in_order_and_penalty_reaches_the_gradient_but_not_the_logged_
     model, calls = linear(), []
 
     class Recorder(Method):
-        def penalty(self) -> torch.Tensor:
+        def penalty(self, context: MethodContext) -> torch.Tensor:
             calls.append("penalty")
             return 100 * model[1].bias.sum()
 
-        def on_gradients(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        def on_gradients(self, context: MethodContext, step: int, optimizer: torch.optim.Optimizer) -> None:
             calls.append(f"gradients {step}")
             assert (model[1].bias.grad > 90).all()
 
-        def on_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        def on_step(self, context: MethodContext, step: int, optimizer: torch.optim.Optimizer) -> None:
             calls.append(f"step {step}")
 
     epochs = train(model, data(8), lr=0.0, steps=2, method=Recorder())
@@ -192,12 +191,12 @@ def test_evaluation_changes_nothing_and_needs_no_training_mode() -> None:
     model[3].eval()
     state, modes = bits(model), [m.training for m in model.modules()]
     rng = torch.get_rng_state()
-    score = evaluate(model, images.batches(images.test, 5), runtime=RUNTIME, device=CPU)
-    again = evaluate(copy.deepcopy(model).eval(), images.batches(images.test, 12), runtime=RUNTIME, device=CPU)
+    score = evaluate(model, images.batches(images.test, 5), task=TASK, runtime=RUNTIME, device=CPU)
+    again = evaluate(copy.deepcopy(model).eval(), images.batches(images.test, 12), task=TASK, runtime=RUNTIME, device=CPU)
     assert equal(state, bits(model))
     assert [m.training for m in model.modules()] == modes
     assert torch.equal(rng, torch.get_rng_state())
-    assert score.accuracy == again.accuracy
+    assert score.metric == again.metric
     assert score.loss == pytest.approx(again.loss)
 
 
@@ -207,8 +206,8 @@ def test_scores_by_hand() -> None:
     with torch.no_grad():
         model[1].weight.zero_()
         model[1].bias.copy_(torch.tensor([1.0, 0.0]))  # always class 0: right for every second image
-    score = evaluate(model, images.batches(images.test, 5), runtime=RUNTIME, device=CPU)
-    assert score.accuracy == 0.5
+    score = evaluate(model, images.batches(images.test, 5), task=TASK, runtime=RUNTIME, device=CPU)
+    assert score.metric == 0.5
     logs = torch.log_softmax(torch.tensor([1.0, 0.0], dtype=torch.float64), 0)
     assert score.loss == pytest.approx(-float(logs.mean()), rel=1e-6)
 
@@ -217,7 +216,7 @@ def test_train_mode_evaluation_re_estimates_batch_norm_and_nothing_else() -> Non
     model, images = convolutional(), data(20)
     before = bits(model)
     batches = images.epoch(seed=0, epoch=0, batch_size=8)
-    evaluate(model, batches, runtime=RUNTIME, device=CPU, train_mode=True)
+    evaluate(model, batches, task=TASK, runtime=RUNTIME, device=CPU, train_mode=True)
     changed = {name for name, value in bits(model).items() if not torch.equal(value, before[name])}
     assert changed == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
 

@@ -10,12 +10,18 @@ from torch import nn
 from bimp_exp.dataset.augment import Augmentation
 from bimp_exp.dataset.data import Data, Split
 from bimp_exp.lr import Schedule, constant
+from bimp_exp.method.base import MethodContext
 from bimp_exp.method.dense import Dense
 from bimp_exp.optim import SGD
+from bimp_exp.pruning.weights import prunable
 from bimp_exp.runtime import Runtime
-from bimp_exp.training.loop import Epoch, Position, fit
+from bimp_exp.selector.global_ import Global
+from bimp_exp.task.classification import Classification
+from bimp_exp.training.loop import fit
+from bimp_exp.training.state import EpochMetrics, LoopState, Network
 
 CPU = torch.device("cpu")
+TASK = Classification(image_shape=(1, 2, 2), num_classes=2)
 RUNTIME = Runtime(
     device="cpu",
     threads=None,
@@ -61,14 +67,26 @@ def convolutional() -> nn.Module:
         )
 
 
-def train(model: nn.Module, images: Data, *, lr: Schedule | float = 0.1, steps: int = 4, **changes: Any) -> list[Epoch]:
+def train(
+    model: nn.Module, images: Data, *, lr: Schedule | float = 0.1, steps: int = 4, **changes: Any
+) -> list[EpochMetrics]:
     """fit() with batches of 8, plain SGD and no masks unless told otherwise."""
     optimizer = changes.pop("optimizer", None) or SGD(momentum=0.0, weight_decay=0.0, batch_size=8).build(
         model.parameters()
     )
+    net = Network(model=model, weights=prunable(model), optimizer=optimizer, masks=changes.pop("masks", {}))
     settings: dict[str, Any] = {
-        "method": Dense(), "masked": [], "runtime": RUNTIME, "batch_size": 8, "seed": 0, "device": CPU,
-        "progress": lambda done, n, loss, rate: None, "at": Position(), "after_step": lambda: None,
+        "method": Dense(), "context": context(model, steps), "task": TASK, "runtime": RUNTIME, "batch_size": 8, "seed": 0,
+        "device": CPU, "progress": lambda done, n, loss, rate: None, "state": LoopState(), "after_step": lambda: None,
     }  # fmt: skip
     schedule = lr if isinstance(lr, Schedule) else constant(lr, steps)
-    return list(fit(model, images, lr=schedule, optimizer=optimizer, **(settings | changes)))
+    return list(fit(net, images, schedule, **(settings | changes)))
+
+
+def context(model: nn.Module, steps: int, **changes: Any) -> MethodContext:
+    """``model`` as a method sees it that trains ``steps`` in epochs of three."""
+    given: dict[str, Any] = {
+        "model": model, "weights": prunable(model), "selector": Global(), "sparsity": 0.5, "weight_decay": 0.0,
+        "num_steps": steps, "steps_per_epoch": 3,
+    }  # fmt: skip
+    return MethodContext(**(given | changes))

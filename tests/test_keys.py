@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hydra.utils import get_class
 
-from bimp_exp.run import keys as numerics
+from bimp_exp.run import keys as module
 from bimp_exp.run import plan
 from bimp_exp.run.keys import phase_keys
 from tests.conftest import composed
@@ -17,7 +16,7 @@ from tests.toy_runs import FEW
 def keys(*overrides: str, data: str = "digest", **facts: Any) -> list[str]:
     """Those of dense training and of two cycles."""
     cfg = composed(*FEW, "budget.cycles=2", *overrides)
-    return phase_keys(cfg, plan.from_config(cfg), get_class(cfg["method"]["_target_"]), {"data": data, **facts})
+    return phase_keys(cfg, plan.from_config(cfg), {"data": data, **facts})
 
 
 @pytest.mark.parametrize(
@@ -65,11 +64,20 @@ def test_where_images_lie_and_who_decodes_them_is_in_no_key_but_how_they_are_dec
         assert not {*keys(large)} & {*keys(large, change)}
 
 
-def test_code_counts_the_same_whatever_was_looked_at_before() -> None:
-    """A body of a docstring and ``...``, as in a protocol, must not lose the second when the first is gone."""
-    for function in (numerics._tree, numerics._bare, numerics.code_hash):
-        function.cache_clear()
-    first = numerics.code_hash(("bimp_exp.dataset.imagenet",))
-    numerics.code_hash(("bimp_exp.method.gmp",))
-    numerics.code_hash.cache_clear()
-    assert numerics.code_hash(("bimp_exp.dataset.imagenet",)) == first
+@pytest.mark.parametrize("key", ["cache=elsewhere", "download=true", "root=elsewhere"])
+def test_where_the_files_of_cifar_lie_is_in_no_key(key: str) -> None:
+    assert keys("dataset=cifar10", f"dataset.{key}") == keys("dataset=cifar10")
+
+
+def test_schedules_with_the_same_rates_share_their_phases() -> None:
+    """With the last rate from half of dense training on, the last epochs of it all have the smallest rate."""
+    stepped = ["lr=stepped", "lr.milestones=[0.5]", "budget.epochs=6"]
+    assert keys(*stepped, "schedule=ft") == keys(*stepped, "schedule=lrw")
+    assert keys("schedule=ft")[1:] != keys("schedule=lrw")[1:]
+    assert keys("schedule=llr", "schedule.warmup=0")[1:] == keys("schedule=linear", "schedule.initial=0.1", "schedule.warmup=0")[1:]
+
+
+def test_another_algorithm_has_other_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys()
+    monkeypatch.setattr(module, "ALGORITHM", module.ALGORITHM + 1)
+    assert not {*before} & {*keys()}
