@@ -10,9 +10,12 @@ from torch import nn
 from bimp_exp.dataset.augment import Augmentation
 from bimp_exp.dataset.data import Data, Split
 from bimp_exp.lr import Schedule, constant
+from bimp_exp.method.base import MethodContext
 from bimp_exp.method.dense import Dense
 from bimp_exp.optim import SGD
+from bimp_exp.pruning.weights import prunable
 from bimp_exp.runtime import Runtime
+from bimp_exp.selector.global_ import Global
 from bimp_exp.training.loop import Epoch, Position, fit
 
 CPU = torch.device("cpu")
@@ -61,14 +64,23 @@ def convolutional() -> nn.Module:
         )
 
 
+def method_context(model: nn.Module, **changes: Any) -> MethodContext:
+    """Of a plain model, at half sparsity: four steps in one epoch, unless told otherwise."""
+    usual: dict[str, Any] = {
+        "model": model, "weights": prunable(model), "selector": Global(), "sparsity": 0.5, "weight_decay": 0.0, "num_steps": 4,
+        "steps_per_epoch": 4,
+    }  # fmt: skip
+    return MethodContext(**(usual | changes))
+
+
 def train(model: nn.Module, images: Data, *, lr: Schedule | float = 0.1, steps: int = 4, **changes: Any) -> list[Epoch]:
     """fit() with batches of 8, plain SGD and no masks unless told otherwise."""
     optimizer = changes.pop("optimizer", None) or SGD(momentum=0.0, weight_decay=0.0, batch_size=8).build(
         model.parameters()
     )
     settings: dict[str, Any] = {
-        "method": Dense(), "masked": [], "runtime": RUNTIME, "batch_size": 8, "seed": 0, "device": CPU,
-        "progress": lambda done, n, loss, rate: None, "at": Position(), "after_step": lambda: None,
+        "method": Dense(), "context": method_context(model), "masked": [], "runtime": RUNTIME, "batch_size": 8, "seed": 0,
+        "device": CPU, "progress": lambda done, n, loss, rate: None, "at": Position(), "after_step": lambda: None,
     }  # fmt: skip
     schedule = lr if isinstance(lr, Schedule) else constant(lr, steps)
     return list(fit(model, images, lr=schedule, optimizer=optimizer, **(settings | changes)))

@@ -95,8 +95,11 @@ class Execution:
 
     def run(self, *, wait: bool, most_phases: int | None) -> dict[str, Any] | None:
         x = self.x
-        x.method.attach(x.setting(self.model, self.weights))
-        self.optimizer = x.optim.build(self.model.parameters(), x.method.undecayed(), update=self.update)
+        self.context = x.method_context(self.model, self.weights)
+        x.method.attach(self.context)
+        self.optimizer = x.optim.build(
+            self.model.parameters(), x.method.parameters_without_weight_decay(self.context), update=self.update
+        )
         number, last = self.restore(), min(most_phases or len(self.keys), len(self.keys))
         while number < last:
             number = self.advance(number, wait=wait)
@@ -150,7 +153,7 @@ class Execution:
             if phase.cycle == 1:
                 self.optimizer = x.optim.build(self.model.parameters(), update=self.update)
             if phase.cycle:
-                x.method.on_cycle(planned.num_steps, self.optimizer)
+                x.method.on_cycle(self.context, planned.num_steps, self.optimizer)
                 prune.apply(self.weights, self.masks)
         self.history.phases.append(train(self, planned, self.rates()[-1], underway, self.saver(key, planned, underway)))
         if planned is self.plan.phases[-1] and not (self.history.candidates and not planned.num_steps):
@@ -190,7 +193,7 @@ class Execution:
             "optimizer": self.optimizer.state_dict(),
             "masks": self.masks,
             "masks_attested": self.attest.masks,
-            "method": self.x.method.state,
+            "method": self.context.state,
             "chosen": self.chosen,
             "history": self.history.dump(),
         }
@@ -202,13 +205,15 @@ class Execution:
             return {name: tensor.to(self.device) for name, tensor in tensors.items()}
 
         if planned.phase.cycle and self.x.method.prunes == "while training" and not self.masks:
-            self.x.method.detach()  # its values are replaced at once
+            self.x.method.detach(self.context)  # its values are replaced at once
         if planned.phase.cycle:
             self.optimizer = self.x.optim.build(self.model.parameters(), update=self.update)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.masks, self.attest.masks = here(state["masks"]), here(state["masks_attested"])
-        self.x.method.state, self.chosen = here(state["method"]), here(state["chosen"])
+        self.context.state.clear()
+        self.context.state.update(here(state["method"]))
+        self.chosen = here(state["chosen"])
         self.history.load(state["history"])
         self.record.restart(self.history.points)
 

@@ -14,7 +14,7 @@ from bimp_exp.conventions import Conventions
 from bimp_exp.dataset.base import Dataset
 from bimp_exp.errors import ConfigError
 from bimp_exp.lr import Original
-from bimp_exp.method.base import Method, Setting
+from bimp_exp.method.base import Method, MethodContext
 from bimp_exp.optim import SGD
 from bimp_exp.pruning import weights as prune
 from bimp_exp.results.writer import Tracking
@@ -24,7 +24,7 @@ from bimp_exp.run.plan import Plan
 from bimp_exp.runtime import Runtime
 from bimp_exp.schedule.base import Retraining
 from bimp_exp.seeds import derive
-from bimp_exp.selector.base import Cut, Selector
+from bimp_exp.selector.base import PruningTarget, Selector
 from bimp_exp.store.phases import Store
 from bimp_exp.types import Seed, Sparsity
 
@@ -82,20 +82,20 @@ class Experiment:
                 ) from None
         weights = prune.prunable(model, every_weight=self.conventions.prune_every_weight)
         shapes = [w.shape for w in weights.values()]
-        num_weights, num_gone = sum(map(math.prod, shapes)), 0
+        num_weights, num_pruned = sum(map(math.prod, shapes)), 0
         for planned in plan.phases[1:]:
             phase = planned.phase
-            num_gone = prune.num_pruned(phase, num_weights, num_gone, per_cycle=self.conventions.count_per_cycle)
-            self.selector.check(shapes, Cut(fraction=phase.sparsity, num_pruned=num_gone))
-        self.method.check(self.setting(model, weights))
+            num_pruned = prune.target_count(phase, num_weights, num_pruned, per_cycle=self.conventions.count_per_cycle)
+            self.selector.check(shapes, PruningTarget(fraction_of_remaining=phase.sparsity, total_pruned=num_pruned))
+        self.method.check(self.method_context(model, weights))
         if self.dense_checkpoint is not None:
             checkpoint.check(self.dense_checkpoint, model)
 
-    def setting(self, model: nn.Module, weights: dict[str, nn.Parameter]) -> Setting:
+    def method_context(self, model: nn.Module, weights: dict[str, nn.Parameter]) -> MethodContext:
         """What the method may know of the run of ``model`` with these prunable ``weights``."""
         plan = self.plan()
         first, *later = plan.phases
-        return Setting(
+        return MethodContext(
             model=model,
             weights=weights,
             selector=self.selector,

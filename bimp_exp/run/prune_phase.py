@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from bimp_exp.budget import Phase
 from bimp_exp.pruning import metrics
 from bimp_exp.pruning import weights as cutting
+from bimp_exp.pruning.report import PruneReport
 from bimp_exp.run.plan import PlannedPhase
-from bimp_exp.schedule.base import PruneReport
 
 if TYPE_CHECKING:
     from bimp_exp.run.execute import Execution
@@ -19,15 +18,16 @@ def prune(run: Execution, planned: PlannedPhase) -> dict[str, Any]:
     """Cut the network down to the sparsity of ``planned``; what happened, for the result and, as a report, for the schedule."""
     x, phase, c = run.x, planned.phase, run.x.conventions
     before, dense = run.history.phases[-1]["metrics"], run.history.phases[0]["metrics"]
-    whole, others = cutting.effective(run.model, run.weights), cutting.others(run.model, run.weights)
-    gone_before = cutting.num_gone(run.masks)
-    run.masks = cutting.cut(x.method, x.selector, run.weights, run.masks, phase, per_cycle=c.count_per_cycle)
+    whole, others = cutting.effective(run.model, run.weights), cutting.unprunable_state(run.model, run.weights)
+    gone_before = cutting.num_pruned(run.masks)
+    if x.method.prunes == "while training":
+        x.method.detach(run.context)
+        run.masks = cutting.nonzero_masks(run.weights)
+    else:
+        run.masks = cutting.prune_with(x.selector, run.weights, run.masks, phase, per_cycle=c.count_per_cycle)
     run.attest.held(run.measure.zeros(), run.masks)
-    run.attest.others_untouched(others, cutting.others(run.model, run.weights))
+    run.attest.others_untouched(others, cutting.unprunable_state(run.model, run.weights))
     _attest_count(run, phase, gone_before)
-    norm_prunable = cutting.norm(whole.values())
-    norm_all = math.hypot(norm_prunable, cutting.norm(cutting.other_weights_and_biases(run.model, run.weights)))
-    removed_norm = cutting.norm(whole[name] - weight.detach() for name, weight in run.weights.items())
     evaluating = run.measure.seconds
     after = run.measure.scores(recalibrate=c.recalibrate_batch_norm)
     if getattr(run.plan.retraining, "extra_pass", False):
@@ -37,12 +37,12 @@ def prune(run: Execution, planned: PlannedPhase) -> dict[str, Any]:
         planned.first_step, phase.name, sparsity=facts["sparsity"],
         **{f"pruned_{split}_accuracy": after[split] for split in after},
     )  # fmt: skip
-    report = PruneReport(
+    report = PruneReport.measure(
+        whole,
+        run.model,
         fraction=phase.fraction,
-        removed_norm=removed_norm,
-        norm_all=norm_all,
-        norm_prunable=norm_prunable,
-        length_ratio=phase.epochs / run.plan.phases[0].phase.epochs,
+        retrain_epochs=phase.epochs,
+        epochs=run.plan.phases[0].phase.epochs,
         train_metric_dense=dense["train"],
         train_metric_pruned=after["train"],
     )
@@ -50,7 +50,7 @@ def prune(run: Execution, planned: PlannedPhase) -> dict[str, Any]:
     reference = dense if c.stability_against_dense else before
     return {
         "fraction": phase.fraction,
-        "num_pruned": cutting.num_gone(run.masks) - gone_before,
+        "num_pruned": cutting.num_pruned(run.masks) - gone_before,
         "before": before,
         "right_after": after,
         "pruning_stability": metrics.pruning_stability(
@@ -70,7 +70,7 @@ def _attest_count(run: Execution, phase: Phase, gone_before: int) -> None:
     x = run.x
     if x.method.has_target and x.selector.rounding is not None:
         per_cycle = x.conventions.count_per_cycle
-        wanted = cutting.num_pruned(phase, run.num_weights, gone_before, per_cycle=per_cycle)
-        slack = x.selector.rounding * len(run.weights) * phase.cycle + x.method.slack
+        wanted = cutting.target_count(phase, run.num_weights, gone_before, per_cycle=per_cycle)
+        slack = x.selector.rounding * len(run.weights) * phase.cycle + x.method.slack(run.context)
         at_least = x.method.prunes == "while training"  # its pattern also has the weights that are 0 by themselves
-        run.attest.count(cutting.num_gone(run.masks), wanted, slack, at_least=at_least)
+        run.attest.count(cutting.num_pruned(run.masks), wanted, slack, at_least=at_least)

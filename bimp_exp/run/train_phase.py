@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bimp_exp.errors import TrainingError
@@ -64,12 +64,14 @@ def train(
     x, name, first = run.x, planned.phase.name, planned.first_step
     run.display.phase(planned)
     evaluating = run.measure.seconds
+    acts = not planned.phase.cycle or x.method.acts_while_retraining  # else hooks end with the training they belong to
     training = fit(
         run.model,
         run.data,
         lr=lr,
         optimizer=run.optimizer,
-        method=Dense() if planned.phase.cycle else x.method,  # hooks end with the training they belong to
+        method=x.method if acts else Dense(),
+        context=replace(run.context, num_steps=planned.num_steps),
         masked=[(run.weights[weight], mask) for weight, mask in run.masks.items()],
         runtime=x.runtime,
         device=run.device,
@@ -83,7 +85,7 @@ def train(
         done = underway.position.done
         _log_steps(run, epoch, name, first + done - epoch.num_steps, lr, done - epoch.num_steps)
         zeros = run.measure.zeros()
-        run.attest.held(zeros, run.masks or x.method.hard_masks())
+        run.attest.held(zeros, run.masks or x.method.hard_masks(run.context))
         underway.validation = validation = run.measure.evaluate("validation")
         if not math.isfinite(validation.loss):
             raise TrainingError(

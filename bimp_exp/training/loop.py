@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from bimp_exp.dataset.data import Batch, Data
 from bimp_exp.errors import TrainingError
 from bimp_exp.lr import Schedule
-from bimp_exp.method.base import Method
+from bimp_exp.method.base import Method, MethodContext
 from bimp_exp.runtime import Runtime, synchronize
 from bimp_exp.seeds import derive
 
@@ -76,6 +76,7 @@ def fit(
     lr: Schedule,
     optimizer: torch.optim.Optimizer,
     method: Method,
+    context: MethodContext,
     masked: Sequence[tuple[nn.Parameter, Tensor]],
     runtime: Runtime,
     device: torch.device,
@@ -128,13 +129,13 @@ def fit(
             with runtime.autocast(device):
                 outputs = forward(images)
             loss = F.cross_entropy(outputs.float(), labels)
-            torch.autograd.backward(loss + method.penalty())
-            method.on_gradients(at.done, optimizer)
+            torch.autograd.backward(loss + method.penalty(context))
+            method.on_gradients(context, at.done, optimizer)
             optimizer.step()
             if keep:
                 with torch.no_grad():
                     torch._foreach_mul_(weights, keep)
-            method.on_step(at.done, optimizer)
+            method.on_step(context, at.done, optimizer)
             at.losses[i] = loss.detach()
             at.num_correct += (outputs.detach().argmax(1) == labels).sum()
             at.num_images += len(labels)
