@@ -24,7 +24,7 @@ from bimp_exp.config import schema as config
 from bimp_exp.config.compose import Composed, Composer
 from bimp_exp.config.schema import plain
 from bimp_exp.dataset.data import Data, Split
-from bimp_exp.method.base import Setting
+from bimp_exp.method.base import MethodContext
 from bimp_exp.pruning import weights as prune
 from bimp_exp.results.writer import Record
 from bimp_exp.run.experiment import Experiment
@@ -145,17 +145,16 @@ class Ours:
         )
         self.model = x.network().to(self.device).to(memory_format=x.runtime.memory_format)
         weights = prune.prunable(self.model)
-        x.method.attach(
-            Setting(
-                model=self.model,
-                weights=weights,
-                selector=x.selector,
-                sparsity=x.sparsity,
-                weight_decay=x.optim.weight_decay,
-                num_steps=NUM_STEPS,
-                steps_per_epoch=STEPS_PER_EPOCH,
-            )
+        context = MethodContext(
+            model=self.model,
+            weights=weights,
+            selector=x.selector,
+            sparsity=x.sparsity,
+            weight_decay=x.optim.weight_decay,
+            num_steps=NUM_STEPS,
+            steps_per_epoch=STEPS_PER_EPOCH,
         )
+        x.method.attach(context)
         how = x.runtime.resolved(self.device)
         masked = x.method.prunes == "between phases"
         self.record = Record(folder=Path(settings.folder), tracking=Nothing())
@@ -167,8 +166,11 @@ class Ours:
             self.model,
             self.data,
             lr=lr.constant(0.01, NUM_STEPS),
-            optimizer=x.optim.build(self.model.parameters(), x.method.undecayed(), update=how["update"]),
+            optimizer=x.optim.build(
+                self.model.parameters(), x.method.parameters_without_weight_decay(context), update=how["update"]
+            ),
             method=x.method,
+            context=context,
             masked=[(w, torch.rand_like(w) >= x.sparsity) for w in weights.values()] if masked else [],
             runtime=x.runtime,
             device=self.device,

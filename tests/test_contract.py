@@ -15,14 +15,12 @@ from rich.console import Console
 
 from bimp_exp.config import schema as config
 from bimp_exp.config.resolve import resolve, without_hydra
-from bimp_exp.method.base import Setting
 from bimp_exp.pruning import weights as prune
 from bimp_exp.report import run_plots
 from bimp_exp.results.writer import Record
 from bimp_exp.run import execute as execution
 from bimp_exp.run import plan
 from bimp_exp.run.progress import Display
-from bimp_exp.selector.global_ import Global
 from tests import toys
 from tests.conftest import ROOT, composed
 
@@ -69,7 +67,11 @@ def test_every_group_has_one_home(group: str) -> None:
 
 @pytest.mark.parametrize("group", ["schedule", "selector", "method"])
 def test_adding_one_is_one_file_and_one_yaml_of_the_same_stem(group: str) -> None:
-    modules = {path.stem.rstrip("_") for path in (ROOT / "bimp_exp" / group).glob("[!_]*.py")} - {"base"}
+    modules = {path.stem.rstrip("_") for path in (ROOT / "bimp_exp" / group).glob("[!_]*.py")} - {
+        "base",
+        "gradual",
+        "masked",
+    }
     assert modules == {path.stem for path in (CONF / group).glob("*.yaml")}
 
 
@@ -134,24 +136,15 @@ def test_every_method_reaches_its_goal_and_leaves_a_plain_network(
 def test_the_hooks_of_every_method_are_idempotent_in_a_step(method: str) -> None:
     made = instantiate(composed(f"method={method}", "budget=dense" if method == "dense" else "budget=bimp")["method"])
     model = toys.linear(side=3)
-    weights = prune.prunable(model)
-    made.attach(
-        Setting(
-            model=model,
-            weights=weights,
-            selector=Global(),
-            sparsity=0.5,
-            weight_decay=0.01,
-            num_steps=4,
-            steps_per_epoch=1,
-        )
-    )
-    optimizer = toys.SGD(momentum=0.9, weight_decay=0.01, batch_size=8).build(model.parameters(), made.undecayed())
-    toys.train(model, toys.data(16, side=3), steps=2, method=made, optimizer=optimizer)
+    context = toys.method_context(model, weight_decay=0.01, steps_per_epoch=1)
+    made.attach(context)
+    spared = made.parameters_without_weight_decay(context)
+    optimizer = toys.SGD(momentum=0.9, weight_decay=0.01, batch_size=8).build(model.parameters(), spared)
+    toys.train(model, toys.data(16, side=3), steps=2, method=made, context=context, optimizer=optimizer)
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    made.on_step(1, optimizer)
+    made.on_step(context, 1, optimizer)
     assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
-    made.detach()
+    made.detach(context)
     assert model.state_dict().keys() == toys.linear().state_dict().keys()
 
 

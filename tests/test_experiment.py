@@ -254,10 +254,10 @@ def test_without_fine_tuning_there_is_one_candidate_and_no_second_evaluation(tmp
 def test_a_method_that_lets_a_pruned_weight_return_fails_and_leaves_no_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def revive(self: Any, step: int, optimizer: Any) -> None:
+    def revive(self: Any, context: Any, step: int, optimizer: Any) -> None:
         if step == 20:
-            next(iter(self.masked.values())).mask.fill_(1.0)
-        honest(self, step, optimizer)
+            next(iter(context.modules.values())).mask.fill_(1.0)
+        honest(self, context, step, optimizer)
 
     honest = gmp.GMP.on_step
     monkeypatch.setattr(gmp.GMP, "on_step", revive)

@@ -18,11 +18,10 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from bimp_exp.lr import linear
-from bimp_exp.method.base import Setting
 from bimp_exp.optim import SGD
 from bimp_exp.pruning import weights as prune
 from bimp_exp.runtime import Runtime
-from bimp_exp.selector.base import Cut
+from bimp_exp.selector.base import PruningTarget
 from bimp_exp.selector.global_ import Global
 from bimp_exp.training.loop import evaluate
 from tests import toys
@@ -34,7 +33,7 @@ COMPILED = METHODS if os.environ.get("BIMP_COMPILE") == "all" else ["str"]  # co
 STEPS = 100
 CLOSE = {"cs": 2e-3}
 """Losses fall from 1.3 to 0.15. The largest gap seen is 9e-7; 5e-4 with CS, whose masks double any difference as they harden."""
-HALF = Cut(fraction=0.5, num_pruned=(72 + 576 + 32) // 2)
+HALF = PruningTarget(fraction_of_remaining=0.5, total_pruned=(72 + 576 + 32) // 2)
 PLAIN: Runtime = instantiate(parts("runtime", "plain")["runtime"])
 
 
@@ -72,24 +71,20 @@ def outcome(name: str, runtime: Runtime) -> Outcome:
     )
     model = network().to(memory_format=runtime.memory_format)
     weights, masks = prune.prunable(model), {}
-    method.attach(
-        Setting(
-            model=model, weights=weights, selector=Global(), sparsity=0.5, weight_decay=5e-4,
-            num_steps=STEPS, steps_per_epoch=2, retraining=(STEPS,),
-        )
-    )  # fmt: skip
+    context = toys.method_context(model, weight_decay=5e-4, num_steps=STEPS, steps_per_epoch=2, retraining=(STEPS,))
+    method.attach(context)
     if method.prunes == "between phases":  # the hooks of a cycle do nothing, its masks hold
         masks = Global()(weights, {n: torch.ones_like(w, dtype=torch.bool) for n, w in weights.items()}, HALF)
         prune.apply(weights, masks)
     optimizer = SGD(momentum=0.9, weight_decay=5e-4, batch_size=16).build(
-        model.parameters(), method.undecayed(), update=runtime.resolved(toys.CPU)["update"]
+        model.parameters(), method.parameters_without_weight_decay(context), update=runtime.resolved(toys.CPU)["update"]
     )
     epochs = toys.train(
         model, images, lr=linear(0.05, STEPS), steps=STEPS, batch_size=16, optimizer=optimizer, method=method,
-        runtime=runtime, masked=[(weights[n], mask) for n, mask in masks.items()],
+        context=context, runtime=runtime, masked=[(weights[n], mask) for n, mask in masks.items()],
     )  # fmt: skip
     if method.prunes == "while training":
-        method.detach()
+        method.detach(context)
     assert model.state_dict().keys() == network().state_dict().keys()
     score = evaluate(model, images.batches(images.test, 8), runtime=runtime, device=toys.CPU)
     losses = torch.tensor([loss for epoch in epochs for loss in epoch.losses])

@@ -11,11 +11,10 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bimp_exp.method.base import Method, Setting
+from bimp_exp.method.base import Method
 from bimp_exp.method.dnw import DNW
 from bimp_exp.method.dpf import DPF
 from bimp_exp.pruning import weights as prune
-from bimp_exp.selector.global_ import Global
 from tests import toys
 from tests.conftest import ROOT, composed
 
@@ -29,12 +28,17 @@ class Run:
     def __init__(self, method: Method, num_steps: int, *, sparsity: float = 0.5) -> None:
         self.model, self.method = toys.convolutional(), method
         self.weights = prune.prunable(self.model)
-        method.attach(
-            Setting(model=self.model, weights=self.weights, selector=Global(), sparsity=sparsity, weight_decay=0.01,
-                    num_steps=num_steps, steps_per_epoch=STEPS_PER_EPOCH, retraining=(8, 3))
-        )  # fmt: skip
+        self.context = toys.method_context(
+            self.model,
+            sparsity=sparsity,
+            weight_decay=0.01,
+            num_steps=num_steps,
+            steps_per_epoch=STEPS_PER_EPOCH,
+            retraining=(8, 3),
+        )
+        method.attach(self.context)
         self.optimizer = toys.SGD(momentum=0.9, weight_decay=0.01, batch_size=8).build(
-            self.model.parameters(), method.undecayed()
+            self.model.parameters(), method.parameters_without_weight_decay(self.context)
         )
 
     def backward(self, step: int) -> None:
@@ -42,7 +46,7 @@ class Run:
         torch.manual_seed(step)  # of dropout too
         images, labels = torch.randn(8, 1, 2, 2), torch.randint(0, 2, (8,))
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(F.cross_entropy(self.model(images), labels) + self.method.penalty())
+        torch.autograd.backward(F.cross_entropy(self.model(images), labels) + self.method.penalty(self.context))
 
     def train(self, steps: range) -> None:
         """Take ``steps``."""
@@ -50,15 +54,15 @@ class Run:
             for group in self.optimizer.param_groups:
                 group["lr"] = 0.1 / (1 + step)
             self.backward(step)
-            self.method.on_gradients(step, self.optimizer)
+            self.method.on_gradients(self.context, step, self.optimizer)
             self.optimizer.step()
-            self.method.on_step(step, self.optimizer)
+            self.method.on_step(self.context, step, self.optimizer)
 
     def saved(self) -> dict[str, Any]:
         """All that a run would keep."""
         parts = {
             "model": self.model.state_dict(),
-            "method": self.method.state,
+            "method": self.context.state,
             "optimizer": self.optimizer.state_dict(),
         }
         return copy.deepcopy(parts)
@@ -66,7 +70,7 @@ class Run:
     def load(self, saved: dict[str, Any]) -> None:
         """Go on from there."""
         self.model.load_state_dict(saved["model"])
-        self.method.state.update(saved["method"])
+        self.context.state.update(saved["method"])
         self.optimizer.load_state_dict(saved["optimizer"])
 
 
@@ -95,8 +99,8 @@ def test_a_run_that_stops_and_continues_comes_to_the_same_bits(name: str, conven
     rest.train(range(7, 20))
     assert equal(rest.saved(), whole.saved())
     assert not equal(half.saved()["model"], whole.saved()["model"])
-    rest.method.detach()
-    whole.method.detach()
+    rest.method.detach(rest.context)
+    whole.method.detach(whole.context)
     assert equal(rest.model.state_dict(), whole.model.state_dict())
 
 
@@ -107,7 +111,7 @@ def test_dnw_is_dpf_with_a_new_mask_after_every_step() -> None:
             run.train(range(step, step + 1))
         assert equal(dnw.saved(), dpf.saved())
     for run in (dnw, dpf):
-        run.method.detach()
+        run.method.detach(run.context)
     assert equal(dnw.model.state_dict(), dpf.model.state_dict())
 
 
@@ -131,7 +135,7 @@ def test_dpf_is_swapping_the_weights_for_masked_ones_and_back() -> None:
         if (step + 1) % 4 == 0:
             masks = choose(plain.weights)
         assert all(torch.equal(plain.weights[name], dpf.weights[name]) for name in plain.weights)
-        assert all(torch.equal(masks[name], method.masked[name].mask.bool()) for name in masks)
+        assert equal(masks, method.masks(dpf.context))
 
 
 def choose(weights: dict[str, nn.Parameter]) -> dict[str, Tensor]:

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from bimp_exp.method import _parametrize
-from bimp_exp.method._gradual import gradual_sparsity, num_prunings, sparsity_after
-from bimp_exp.method.base import Method, Setting
+from bimp_exp.method.base import Method, MethodContext
 from bimp_exp.method.cs import CS
 from bimp_exp.method.dnw import DNW
 from bimp_exp.method.dpf import DPF
 from bimp_exp.method.dst import DST
 from bimp_exp.method.gmp import GMP
+from bimp_exp.method.gradual import gradual_sparsity, num_prunings, sparsity_after
 from bimp_exp.method.gsm import GSM
 from bimp_exp.method.lc import LC
 from bimp_exp.method.str import STR
@@ -25,6 +25,7 @@ from bimp_exp.pruning import weights as prune
 from bimp_exp.selector.base import Selector
 from bimp_exp.selector.global_ import Global
 from bimp_exp.selector.uniform import Uniform
+from tests import toys
 from tests.conftest import golden
 
 
@@ -54,15 +55,17 @@ def made(name: str, inputs: dict[str, Any], paper: bool) -> Method:
             double_weight_decay=paper,
         ),
         "DST": lambda: DST(strength=inputs["alpha"], double_weight_decay=paper),
-        "DPF": lambda: DPF(interval=1, refresh=16),
+        "DPF": lambda: DPF(interval=None, refresh=16),
     }[name]()
 
 
-def extra(method: Method) -> dict[str, Tensor]:
+def extra(method: Method, context: MethodContext) -> dict[str, Tensor]:
     """The parameters that a method adds, under their golden names."""
     if isinstance(method, STR | DST):
-        return {f"{name}_thresh": layer.own for name, layer in method.layers.items()}
-    return {f"{name}_mask": layer.own for name, layer in method.layers.items()} if isinstance(method, CS) else {}
+        return {f"{name}_thresh": layer.get_parameter("own") for name, layer in context.modules.items()}
+    if isinstance(method, CS):
+        return {f"{name}_mask": layer.get_parameter("own") for name, layer in context.modules.items()}
+    return {}
 
 
 def keys(expected: dict[str, Any]) -> list[tuple[str, bool]]:
@@ -94,22 +97,20 @@ def test_golden_steps(case: dict[str, Any], key: str, paper: bool) -> None:
         inputs |= {"target_sparsity": 0.55}
     method = made(inputs["method"], inputs, paper)
     first = inputs.get("first_iteration_number", 1) - 1
-    setting = Setting(
+    context = MethodContext(
         model=model, weights=weights, selector=selector,
         sparsity=inputs.get("target_sparsity", inputs.get("required_sparsity_throughout", 0.0)),
         weight_decay=inputs["weight_decay"], num_steps=inputs.get("total_iterations", inputs["steps"]), steps_per_epoch=1,
     )  # fmt: skip
+    method.attach(context)
     if inputs["method"] == "DPF":
-        method.interval = None  # type: ignore[attr-defined]
-    method.attach(setting)
-    if inputs["method"] == "DPF":
-        _parametrize.multiply(method.masked, weights, setting.everything)  # type: ignore[attr-defined]
+        _parametrize.multiply(context, context.all_kept)
     for name, values in inputs.get("initial_thresholds", {}).items():
         with torch.no_grad():
-            method.layers[name].own.copy_(torch.tensor(values))  # type: ignore[attr-defined]
-        method.renew()  # type: ignore[attr-defined]
+            context.modules[name].get_parameter("own").copy_(torch.tensor(values))
+        method.update_effective(context)  # type: ignore[attr-defined]
     optimizer = SGD(momentum=inputs["momentum"], weight_decay=inputs["weight_decay"], batch_size=1).build(
-        model.parameters(), method.undecayed()
+        model.parameters(), method.parameters_without_weight_decay(context)
     )
     if not expected.get("nesterov_used", True):  # no option of conf/optim: the authors' optimiser, made by hand
         spared = [model.fc1.bias, model.fc2.bias] if inputs["method"] == "GSM" else []
@@ -126,20 +127,20 @@ def test_golden_steps(case: dict[str, Any], key: str, paper: bool) -> None:
         snap = wanted.get(step + 1, {})
         effective = {"fc1.weight": model.fc1.weight.detach().clone(), "fc2.weight": model.fc2.weight.detach().clone()}
         loss = (model(x) - y).square().mean()
-        total = loss + method.penalty()
+        total = loss + method.penalty(context)
         optimizer.zero_grad(set_to_none=True)
         total.backward()
-        method.on_gradients(step, optimizer)
-        gradients = {n: p.grad.clone() for n, p in (names | extra(method)).items() if p.grad is not None}
+        method.on_gradients(context, step, optimizer)
+        gradients = {n: p.grad.clone() for n, p in (names | extra(method, context)).items() if p.grad is not None}
         optimizer.step()
-        method.on_step(step, optimizer)
+        method.on_step(context, step, optimizer)
         if not snap:
             continue
         close(loss, snap["loss_data"])
         close(total, snap["loss_total"])
         for n, values in snap["effective_weights_in_forward"].items():
             close(effective[n], values)
-        everything = names | extra(method)
+        everything = names | extra(method, context)
         for n, values in snap["grads_given_to_optimizer"].items():
             close(gradients[n], values)
         for n, values in snap["params_after_step"].items():
@@ -147,8 +148,8 @@ def test_golden_steps(case: dict[str, Any], key: str, paper: bool) -> None:
         for n, values in snap["momentum_after_step"].items():
             close(optimizer.state[everything[n]]["momentum_buffer"], values)
         for n, values in snap.get("mask_after_step", {}).items():
-            assert method.masked[n].mask.flatten().tolist() == values  # type: ignore[attr-defined]
-    method.detach()
+            assert context.modules[n].get_buffer("mask").flatten().tolist() == values
+    method.detach(context)
     final = next(
         (
             expected[k]
@@ -199,10 +200,10 @@ def test_golden_gmp_toy(case: dict[str, Any], mode: str) -> None:
         model[0].weight.copy_(torch.tensor(inputs["weights"]))
     weights = prune.prunable(model)
     method = GMP(mode=mode, interval=inputs["pruning_interval"], count_per_event=False)  # type: ignore[arg-type]
-    method.attach(
-        Setting(model=model, weights=weights, selector=Global(), sparsity=inputs["target_sparsity"], weight_decay=0.0,
-                num_steps=inputs["epochs"], steps_per_epoch=1)
-    )  # fmt: skip
+    context = toys.method_context(
+        model, sparsity=inputs["target_sparsity"], num_steps=inputs["epochs"], steps_per_epoch=1
+    )
+    method.attach(context)
     optimizer = SGD(momentum=0.9, weight_decay=0.0, batch_size=1).build(model.parameters())
     weight = weights["0.weight"]
     optimizer.state[weight]["momentum_buffer"] = torch.ones_like(weight)
@@ -210,12 +211,12 @@ def test_golden_gmp_toy(case: dict[str, Any], mode: str) -> None:
     for epoch, delta in enumerate(inputs["added_to_stored_dense_tensor_during_epoch"], start=1):
         with torch.no_grad():
             weight.add_(torch.tensor(delta))
-        method.on_step(epoch - 1, optimizer)
-        method.on_step(epoch - 1, optimizer)
+        method.on_step(context, epoch - 1, optimizer)
+        method.on_step(context, epoch - 1, optimizer)
         snap = snapshots[epoch]
-        assert method.masked["0.weight"].mask.flatten().tolist() == snap["mask"]
+        assert method.masks(context)["0.weight"].flatten().int().tolist() == snap["mask"]
         close(model[0].weight, snap["effective"])
         close(optimizer.state[weight]["momentum_buffer"], snap["momentum"])
-    assert bool(method.hard_masks()) == (mode == "hard")
-    method.detach()
+    assert bool(method.hard_masks(context)) == (mode == "hard")
+    method.detach(context)
     close(model[0].weight, snapshots["end_of_training"]["effective"])

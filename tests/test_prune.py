@@ -10,8 +10,8 @@ from torch import nn
 
 from bimp_exp.budget import IMP
 from bimp_exp.pruning import weights as prune
-from bimp_exp.schedule.base import PruneReport
-from bimp_exp.selector.base import Cut
+from bimp_exp.pruning.report import PruneReport
+from bimp_exp.selector.base import PruningTarget
 from bimp_exp.selector.global_ import Global
 from tests.conftest import golden
 from tests.test_schedules import schedule
@@ -23,9 +23,9 @@ def test_golden_allr(case: dict[str, Any]) -> None:
     weights = {name: torch.tensor(w, dtype=torch.float64) for name, w in inputs["prunable"].items()}
     others = [torch.tensor(w, dtype=torch.float64) for w in inputs["not_prunable"].values()]
     fraction = inputs["fraction_of_remaining_pruned"]
-    num_pruned = round(fraction * sum(w.numel() for w in weights.values()))
+    total_pruned = round(fraction * sum(w.numel() for w in weights.values()))
     masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
-    masks = Global()(weights, masks, Cut(fraction=fraction, num_pruned=num_pruned))
+    masks = Global()(weights, masks, PruningTarget(fraction_of_remaining=fraction, total_pruned=total_pruned))
     report = PruneReport(
         fraction=fraction,
         removed_norm=prune.norm(w[~masks[name]] for name, w in weights.items()),
@@ -36,7 +36,7 @@ def test_golden_allr(case: dict[str, Any]) -> None:
         train_metric_pruned=inputs["train_accuracy_pruned"],
     )
     close = lambda value: pytest.approx(value, abs=1e-9)  # noqa: E731
-    assert num_pruned == expected["n_pruned"]
+    assert total_pruned == expected["n_pruned"]
     assert report.removed_norm == close(expected["norm_of_removed"])
     assert report.d1("all") == close(expected["d1_norm_over_all_weights_and_biases"])
     assert report.d1("prunable") == close(expected["d1_norm_over_prunable_only"])
@@ -76,13 +76,13 @@ def test_golden_imp_toy(case: dict[str, Any]) -> None:
     phases = IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, cycles=inputs["cycles"]).phases(
         inputs["target_sparsity"]
     )[1:]
-    gone = 0
+    pruned = 0
     for phase, deltas, expected in zip(
         phases, inputs["added_to_weights_during_retraining_of_cycle"], case["expected"]["cycles"], strict=True
     ):
         assert phase.fraction == pytest.approx(expected["fraction_of_remaining"])
-        gone = prune.num_pruned(phase, 8, gone, per_cycle=False)
-        masks = Global()(weights, masks, Cut(fraction=phase.fraction, num_pruned=gone))
+        pruned = prune.target_count(phase, 8, pruned, per_cycle=False)
+        masks = Global()(weights, masks, PruningTarget(fraction_of_remaining=phase.fraction, total_pruned=pruned))
         prune.apply(weights, masks)
         with torch.no_grad():
             for weight, delta in zip(weights.values(), deltas, strict=True):

@@ -17,12 +17,11 @@ from hydra.utils import instantiate
 from bimp_exp.dataset import data
 from bimp_exp.dataset.data import Data, Split
 from bimp_exp.lr import linear
-from bimp_exp.method.base import Setting
 from bimp_exp.model.resnet_cifar import ResNetCifar
 from bimp_exp.optim import SGD
 from bimp_exp.pruning import weights as prune
 from bimp_exp.runtime import Runtime
-from bimp_exp.selector.base import Cut
+from bimp_exp.selector.base import PruningTarget
 from bimp_exp.selector.global_ import Global
 from tests import toy_runs, toys
 from tests.second_device import There, num_kernels, num_waits, second_device
@@ -98,22 +97,23 @@ def trained(method: str, device: torch.device, *, depth: int = 8) -> Steps:
     model = model.to(device).to(memory_format=RUNTIME.memory_format)
     weights = prune.prunable(model)
     how = instantiate(parts("method", method)["method"])
-    setting = Setting(
-        model=model, weights=weights, selector=Global(), sparsity=0.5, weight_decay=5e-4, num_steps=STEPS,
-        steps_per_epoch=STEPS_PER_EPOCH, retraining=(STEPS,),
-    )  # fmt: skip
-    how.attach(setting)
+    context = toys.method_context(
+        model, weight_decay=5e-4, num_steps=STEPS, steps_per_epoch=STEPS_PER_EPOCH, retraining=(STEPS,)
+    )
+    how.attach(context)
     masks = {}
     if how.prunes == "between phases":
-        masks = Global()(weights, setting.everything, Cut(fraction=0.5, num_pruned=setting.num_pruned))
+        masks = Global()(
+            weights, context.all_kept, PruningTarget(fraction_of_remaining=0.5, total_pruned=context.num_pruned)
+        )
         prune.apply(weights, masks)
     optimizer = SGD(momentum=0.9, weight_decay=5e-4, batch_size=3).build(
-        model.parameters(), how.undecayed(), update="foreach"
+        model.parameters(), how.parameters_without_weight_decay(context), update="foreach"
     )
     counts: list[tuple[int, int]] = []
     epochs = toys.train(
-        model, moved(images, device), lr=linear(0.05, STEPS), optimizer=optimizer, method=how, runtime=RUNTIME, device=device,
-        batch_size=3, masked=[(weights[name], mask) for name, mask in masks.items()],
+        model, moved(images, device), lr=linear(0.05, STEPS), optimizer=optimizer, method=how, context=context,
+        runtime=RUNTIME, device=device, batch_size=3, masked=[(weights[name], mask) for name, mask in masks.items()],
         progress=lambda done, n, loss, rate: counts.append((num_waits(), num_kernels())),
     )  # fmt: skip
     waits, kernels = zip(*counts, strict=True)

@@ -20,8 +20,7 @@ from bimp_exp.model.vgg import VGG16
 from bimp_exp.pruning.metrics import LayerCount, multiply_adds, theoretical_speedup
 from bimp_exp.pruning.weights import prunable
 from bimp_exp.selector import lamp
-from bimp_exp.selector._allocation import Layer, PerLayer
-from bimp_exp.selector.base import Cut, Masks
+from bimp_exp.selector.base import Layer, Masks, PerLayer, PruningTarget
 from tests.conftest import ROOT, golden
 
 OPTIONS = sorted(path.stem for path in (ROOT / "conf" / "selector").glob("*.yaml"))
@@ -56,10 +55,14 @@ def gone(masks: Masks) -> list[int]:
     return [int((~mask).sum()) for mask in masks.values()]
 
 
-def cut(fraction: float, masks: Masks) -> Cut:
+def asking(fraction: float, total_pruned: int) -> PruningTarget:
+    return PruningTarget(fraction_of_remaining=fraction, total_pruned=total_pruned)
+
+
+def target(fraction: float, masks: Masks) -> PruningTarget:
     """As the experiment asks for it: round half to even of what is left."""
-    num_weights, num_gone = sum(mask.numel() for mask in masks.values()), sum(gone(masks))
-    return Cut(fraction=fraction, num_pruned=num_gone + round(fraction * (num_weights - num_gone)))
+    num_weights, num_pruned = sum(mask.numel() for mask in masks.values()), sum(gone(masks))
+    return asking(fraction, num_pruned + round(fraction * (num_weights - num_pruned)))
 
 
 def fixed_model(name: str) -> Weights:
@@ -74,7 +77,7 @@ def fixed_model(name: str) -> Weights:
 @pytest.mark.parametrize("case", golden("selectors", kind="selector"))
 def test_golden_one_shot(case: dict[str, Any]) -> None:
     made, weights = selector(case["inputs"]["selector"]), fixed_model(case["inputs"]["model"])
-    expected, asked = case["expected"], cut(case["inputs"]["sparsity"], ones(weights))
+    expected, asked = case["expected"], target(case["inputs"]["sparsity"], ones(weights))
     if "error" in expected:
         with pytest.raises(ConfigError, match=r"^sparsity: selector=uniform_plus cannot remove"):
             made(weights, ones(weights), asked)
@@ -96,9 +99,9 @@ def test_golden_iterative(case: dict[str, Any]) -> None:
     made, weights = selector(case["inputs"]["selector"]), fixed_model(case["inputs"]["model"])
     masks = ones(weights)
     for fraction, expected in zip(case["inputs"]["fractions_of_remaining"], case["expected"]["cycles"], strict=True):
-        asked = cut(fraction, masks)
+        asked = target(fraction, masks)
         if case["id"] == "open.B.lamp.iterative":  # 0.3 x 65 = 19.5 go: Lee et al. round what stays, 0.7 x 65 to 46
-            asked = Cut(fraction=fraction, num_pruned=sum(expected["pruned_total_per_layer"]))
+            asked = asking(fraction, sum(expected["pruned_total_per_layer"]))
         masks = made(weights, masks, asked)
         assert texts(masks) == expected["masks"]
         assert gone(masks) == expected["pruned_total_per_layer"]
@@ -108,7 +111,7 @@ def test_golden_iterative(case: dict[str, Any]) -> None:
 def test_golden_filters(case: dict[str, Any]) -> None:
     weights = fixed_model(case["inputs"]["model"])
     made = selector(GOLDEN_NAMES[case["inputs"]["selector"]])
-    masks = made(weights, ones(weights), cut(case["inputs"]["sparsity"], ones(weights)))
+    masks = made(weights, ones(weights), target(case["inputs"]["sparsity"], ones(weights)))
     filters = [mask.flatten(1) for mask in masks.values() if mask.ndim == 4]
     assert [f.any(1).int().tolist() for f in filters] == case["expected"]["conv_filters_kept"]
     assert all(torch.equal(f.any(1), f.all(1)) for f in filters)
@@ -137,7 +140,7 @@ def test_golden_speedup_of_counts_per_layer(case: dict[str, Any]) -> None:
     layers = [Layer(shape=shape, num_left=math.prod(shape)) for shape in shapes.values()]
     for query, expected in case["expected"]["speedup_from_layer_counts"].items():
         name, _, sparsity = query.partition("@")
-        asked = Cut(fraction=float(sparsity), num_pruned=round(float(sparsity) * sum(x.num_left for x in layers)))
+        asked = asking(float(sparsity), round(float(sparsity) * sum(x.num_left for x in layers)))
         removed = dict(zip(shapes, selector(name).counts(layers, asked), strict=True))
         counts = [LayerCount(name=n, num_weights=math.prod(shape), num_zeros=removed[n]) for n, shape in shapes.items()]
         assert theoretical_speedup(adds, counts).speedup == pytest.approx(expected["speedup"], rel=1e-4), query
@@ -161,7 +164,7 @@ TWO = of([torch.tensor([[0.5, -0.4, 0.3, -0.1]]), torch.tensor([[2.0, -1.0]])])
     ],
 )
 def test_half_of_two_linear_layers(name: str, masks: list[str]) -> None:
-    assert texts(selector(name)(TWO, ones(TWO), cut(0.5, ones(TWO)))) == masks
+    assert texts(selector(name)(TWO, ones(TWO), target(0.5, ones(TWO)))) == masks
 
 
 def test_lamp_scores() -> None:
@@ -188,10 +191,10 @@ def test_lamp_sums_a_million_small_weights_beside_a_large_one() -> None:
 def test_lamp_leaves_each_layer_a_weight_while_there_are_as_many_to_leave() -> None:
     weights = of([torch.full((10,), 1e-9), torch.zeros(3), torch.arange(1.0, 31), torch.tensor([2.0])])
     weights["layer1"][1] = 1e-20
-    assert texts(selector("lamp")(weights, ones(weights), Cut(fraction=0.9, num_pruned=40))) == [
+    assert texts(selector("lamp")(weights, ones(weights), asking(0.9, 40))) == [
         "0" * 9 + "1", "010", "0" * 29 + "1", "1"
     ]  # fmt: skip
-    assert texts(selector("global")(weights, ones(weights), Cut(fraction=0.9, num_pruned=40)))[:2] == ["0" * 10, "000"]
+    assert texts(selector("global")(weights, ones(weights), asking(0.9, 40)))[:2] == ["0" * 10, "000"]
 
 
 SHAPES = [(16, 3, 3, 3), (32, 16, 3, 3), (10, 32)]  # 432, 4608 and 320 weights
@@ -213,29 +216,29 @@ SHAPES = [(16, 3, 3, 3), (32, 16, 3, 3), (10, 32)]  # 432, 4608 and 320 weights
 )
 def test_counts_per_layer(name: str, sparsity: float, removed: list[int]) -> None:
     layers = [Layer(shape=shape, num_left=math.prod(shape)) for shape in SHAPES]
-    assert selector(name).counts(layers, Cut(fraction=sparsity, num_pruned=round(sparsity * 5360))) == removed
+    assert selector(name).counts(layers, asking(sparsity, round(sparsity * 5360))) == removed
 
 
 def test_filters_of_lowest_norm_go_and_one_stays() -> None:
     rows = [[3.0, 4.0], [1.0, 0.0], [1.0, 1.0], [2.0, 2.0]]  # norms 5, 1, 1.41, 2.83
     weights = of([torch.tensor(rows).view(4, 2, 1, 1), torch.ones(1, 1, 3, 3)])
     filters = selector("filter_l2")
-    half = filters(weights, ones(weights), cut(0.5, ones(weights)))
+    half = filters(weights, ones(weights), target(0.5, ones(weights)))
     assert texts(half) == ["11000011", "1" * 9]
-    assert texts(filters(weights, ones(weights), cut(0.9, ones(weights)))) == ["11000000", "1" * 9]
-    assert texts(filters(weights, half, cut(0.5, half))) == ["11000000", "1" * 9]  # half of the two that are left
+    assert texts(filters(weights, ones(weights), target(0.9, ones(weights)))) == ["11000000", "1" * 9]
+    assert texts(filters(weights, half, target(0.5, half))) == ["11000000", "1" * 9]  # half of the two that are left
 
 
 def test_filter_norms_of_masked_weights_are_those_of_what_is_left() -> None:
     weights = of([torch.tensor([[9.0, 1.0], [2.0, 2.0]]).view(2, 2, 1, 1)])
     masks = {"layer0": torch.tensor([[False, True], [True, True]]).view(2, 2, 1, 1)}
-    assert texts(selector("filter_l2")(weights, masks, cut(0.5, masks))) == ["0011"]
+    assert texts(selector("filter_l2")(weights, masks, target(0.5, masks))) == ["0011"]
 
 
 def test_uniform_plus_spares_a_first_convolution_but_no_first_linear_layer() -> None:
     for shape, removed in (((10, 5, 2), [0, 100]), ((10, 10), [50, 50])):
         layers = [Layer(shape=shape, num_left=100), Layer(shape=(20, 10), num_left=200)]
-        counts = selector("uniform_plus").counts(layers, Cut(fraction=1 / 3, num_pruned=100))
+        counts = selector("uniform_plus").counts(layers, asking(1 / 3, 100))
         assert counts == (removed if removed[0] == 0 else [33, 67])
 
 
@@ -248,11 +251,11 @@ def test_largest_feasible_sparsity_is_named() -> None:
         r"keeps all and the last layer 0\.2 of its own; choose at most 0\.9074, or another selector$"
     )
     with pytest.raises(ConfigError, match=says):
-        uniform_plus.check(SHAPES, Cut(fraction=0.91, num_pruned=round(0.91 * 5360)))
-    assert uniform_plus.counts(layers, Cut(fraction=0.9074, num_pruned=4864)) == [0, 4608, 256]
+        uniform_plus.check(SHAPES, asking(0.91, round(0.91 * 5360)))
+    assert uniform_plus.counts(layers, asking(0.9074, 4864)) == [0, 4608, 256]
     with pytest.raises(ConfigError):
-        uniform_plus.counts(layers, Cut(fraction=0.9076, num_pruned=4865))
-    assert uniform_plus.counts(layers, Cut(fraction=0.9, num_pruned=0)) == [0, 0, 0]
+        uniform_plus.counts(layers, asking(0.9076, 4865))
+    assert uniform_plus.counts(layers, asking(0.9, 0)) == [0, 0, 0]
 
 
 @pytest.mark.parametrize("shapes", [[(4, 2, 3, 3)], [(3, 3)], [(4, 2, 3, 3), (2, 5)], [(1, 1), (1, 1)]])
@@ -262,7 +265,7 @@ def test_uniform_plus_with_few_layers_removes_all_it_may_and_no_more(shapes: lis
     able -= round(0.2 * sizes[-1]) if able else 0
     layers = [Layer(shape=shape, num_left=size) for shape, size in zip(shapes, sizes, strict=True)]
     for num in range(sum(sizes) + 1):
-        asked = Cut(fraction=num / sum(sizes), num_pruned=num)
+        asked = asking(num / sum(sizes), num)
         if num > able:
             with pytest.raises(ConfigError, match="choose at most"):
                 selector("uniform_plus").counts(layers, asked)
@@ -272,27 +275,29 @@ def test_uniform_plus_with_few_layers_removes_all_it_may_and_no_more(shapes: lis
 
 def test_uniform_plus_rounds_a_half_in_favour_of_the_last_layer() -> None:
     layers = [Layer(shape=(1, 3), num_left=3), Layer(shape=(1, 10), num_left=3)]
-    assert selector("uniform_plus").counts(layers, Cut(fraction=0.5, num_pruned=10)) == [2, 1]  # it must keep 2 of 10
+    assert selector("uniform_plus").counts(layers, asking(0.5, 10)) == [2, 1]  # it must keep 2 of 10
 
 
 def test_more_than_all_is_refused_for_every_selector() -> None:
     with pytest.raises(
         ConfigError, match=r"^sparsity: 1\.2 of the remaining weights cannot be removed by any selector"
     ):
-        Cut(fraction=1.2, num_pruned=6)
+        asking(1.2, 6)
 
 
 def test_random_follows_its_seed_alone() -> None:
     weights = of([torch.rand(40, 50), torch.rand(10, 3, 3, 3)])
     state = torch.get_rng_state()
-    one, same, other = (selector("random", seed=s)(weights, ones(weights), cut(0.5, ones(weights))) for s in (1, 1, 2))
+    one, same, other = (
+        selector("random", seed=s)(weights, ones(weights), target(0.5, ones(weights))) for s in (1, 1, 2)
+    )
     assert torch.equal(state, torch.get_rng_state())
     assert texts(one) == texts(same) != texts(other)
     flipped = {name: w.flip(0) for name, w in weights.items()}
-    assert texts(selector("random", seed=1)(flipped, ones(weights), cut(0.5, ones(weights)))) == texts(one)
+    assert texts(selector("random", seed=1)(flipped, ones(weights), target(0.5, ones(weights)))) == texts(one)
     assert gone(one)[0] / 2000 == pytest.approx(0.5, abs=0.05)  # every layer alike
-    at_once = selector("random", seed=1)(weights, ones(weights), Cut(fraction=0.75, num_pruned=2000))
-    assert texts(selector("random", seed=1)(weights, one, Cut(fraction=0.5, num_pruned=2000))) == texts(at_once)
+    at_once = selector("random", seed=1)(weights, ones(weights), asking(0.75, 2000))
+    assert texts(selector("random", seed=1)(weights, one, asking(0.5, 2000))) == texts(at_once)
 
 
 # Laws for every selector in conf/selector
@@ -320,18 +325,18 @@ def some_weights(draw: st.DrawFn) -> Weights:
     return of(tensors)
 
 
-def due(name: str, masks: Masks, asked: Cut) -> int | list[int]:
+def due(name: str, masks: Masks, asked: PruningTarget) -> int | list[int]:
     """How many must be gone: in all, or in each layer where the criterion has a rule per layer."""
     made = selector(name)
     if name == "filter_l2":
         counts = []
         for mask in masks.values():
             filters, size = mask.flatten(1).any(1).sum().item() if mask.ndim > 2 else 0, mask[:1].numel()
-            counts.append(int(max(0, min(round(asked.fraction * filters), filters - 1)) * size))
+            counts.append(int(max(0, min(round(asked.fraction_of_remaining * filters), filters - 1)) * size))
     elif isinstance(made, PerLayer):
         counts = made.counts([Layer(shape=tuple(m.shape), num_left=int(m.sum())) for m in masks.values()], asked)
     else:
-        return asked.num_pruned
+        return asked.total_pruned
     return [before + count for before, count in zip(gone(masks), counts, strict=True)]
 
 
@@ -351,7 +356,7 @@ def test_laws(name: str, weights: Weights, fractions: tuple[float, float]) -> No
     before = {n: w.clone() for n, w in weights.items()}
     masks, cycles = ones(weights), []
     for fraction in fractions:
-        asked, given_masks = cut(fraction, masks), {n: m.clone() for n, m in masks.items()}
+        asked, given_masks = target(fraction, masks), {n: m.clone() for n, m in masks.items()}
         try:
             expected = due(name, masks, asked)
         except ConfigError:
@@ -375,7 +380,7 @@ def test_laws(name: str, weights: Weights, fractions: tuple[float, float]) -> No
     images = {n: w.to(memory_format=torch.channels_last) if w.ndim == 4 else w for n, w in weights.items()}
     masks = ones(images)
     for fraction, new in zip(fractions, cycles, strict=False):
-        masks = selector(name)(images, masks, cut(fraction, masks))
+        masks = selector(name)(images, masks, target(fraction, masks))
         assert texts(masks) == texts(new)
 
 
@@ -388,12 +393,12 @@ def test_counts_per_layer_are_possible_and_miss_the_number_in_all_by_roundings_o
     layers = [Layer(shape=shape, num_left=data.draw(st.integers(0, math.prod(shape)))) for shape in shapes]
     num_weights, num_left = sum(x.num_weights for x in layers), sum(x.num_left for x in layers)
     num = data.draw(st.integers(0, num_left))
-    asked = Cut(fraction=num / max(1, num_left), num_pruned=num_weights - num_left + num)
+    asked = asking(num / max(1, num_left), num_weights - num_left + num)
     try:
         counts = selector(name).counts(layers, asked)
     except ConfigError as error:
         most = math.floor(float(str(error).split("choose at most ")[1].split(",")[0]) * num_weights)
-        num, asked = most - num_weights + num_left, Cut(fraction=0.5, num_pruned=most)
+        num, asked = most - num_weights + num_left, asking(0.5, most)
         counts = selector(name).counts(layers, asked) if num > 0 else [0] * len(layers)
         num = max(0, num)
     assert all(0 <= count <= layer.num_left for count, layer in zip(counts, layers, strict=True))
@@ -409,8 +414,8 @@ def test_counts_per_layer_are_possible_and_miss_the_number_in_all_by_roundings_o
 def test_numbers_that_are_none_are_kept_longest(name: str) -> None:
     weights = of([torch.arange(24.0).view(6, 4, 1, 1), torch.arange(1.0, 25).view(4, 6)])
     weights["layer0"][5], weights["layer1"][3, 5] = torch.nan, torch.inf
-    masks = selector(name)(weights, ones(weights), cut(0.3, ones(weights)))
-    expected = due(name, ones(weights), cut(0.3, ones(weights)))
+    masks = selector(name)(weights, ones(weights), target(0.3, ones(weights)))
+    expected = due(name, ones(weights), target(0.3, ones(weights)))
     assert (gone(masks) if isinstance(expected, list) else sum(gone(masks))) == expected
     assert name == "random" or (masks["layer0"][5].all() and masks["layer1"][3, 5])
 
@@ -420,7 +425,7 @@ def test_numbers_that_are_none_are_kept_longest(name: str) -> None:
 def test_any_type_of_weights_and_those_that_are_trained(name: str, dtype: torch.dtype) -> None:
     values = of([torch.arange(-8.0, 8).view(4, 1, 2, 2), torch.arange(1.0, 17).view(4, 4)])
     weights = {n: nn.Parameter(w.to(dtype)) for n, w in values.items()}
-    asked = cut(0.3, ones(values))
+    asked = target(0.3, ones(values))
     assert texts(selector(name)(weights, ones(values), asked)) == texts(selector(name)(values, ones(values), asked))
 
 
@@ -428,25 +433,25 @@ def test_a_zero_that_is_not_masked_counts_as_there() -> None:
     weights = {"a": torch.tensor([0.0, 0.0, 1.0, 2.0])}
     masks = {"a": torch.tensor([False, True, True, True])}
     for name in ("global", "uniform", "lamp"):
-        assert texts(selector(name)(weights, masks, Cut(fraction=1 / 3, num_pruned=2))) == ["0011"]
-    masks = {"a": torch.tensor([True, True, True, False])}  # what is gone goes first, whatever its place
+        assert texts(selector(name)(weights, masks, asking(1 / 3, 2))) == ["0011"]
+    masks = {"a": torch.tensor([True, True, True, False])}  # what is pruned goes first, whatever its place
     for name in ("global", "uniform", "lamp", "random"):
-        assert texts(selector(name)(weights, masks, Cut(fraction=0, num_pruned=1))) == ["1110"]
+        assert texts(selector(name)(weights, masks, asking(0, 1))) == ["1110"]
     filters = {"a": torch.tensor([0.0, 1.0, 0.0]).view(3, 1, 1, 1)}
     masks = {"a": torch.tensor([True, True, False]).view(3, 1, 1, 1)}
-    assert texts(selector("filter_l2")(filters, masks, Cut(fraction=0.5, num_pruned=2))) == ["010"]
+    assert texts(selector("filter_l2")(filters, masks, asking(0.5, 2))) == ["010"]
 
 
 def test_a_pruned_weight_that_grew_stays_pruned() -> None:
     weights = {"a": torch.tensor([9.0, 0.1, 0.2, 0.3])}
     masks = {"a": torch.tensor([False, True, True, True])}
     for name in ("global", "uniform", "lamp"):
-        assert texts(selector(name)(weights, masks, Cut(fraction=1 / 3, num_pruned=2))) == ["0011"]
+        assert texts(selector(name)(weights, masks, asking(1 / 3, 2))) == ["0011"]
 
 
 def test_global_ties_go_in_the_order_of_layers_and_entries() -> None:
     weights = {"a": torch.tensor([[0.3, -0.3], [0.3, 0.1]]), "b": torch.tensor([-0.3, 0.3])}
-    masks = selector("global")(weights, ones(weights), Cut(fraction=0.5, num_pruned=3))
+    masks = selector("global")(weights, ones(weights), asking(0.5, 3))
     assert texts(masks) == ["0010", "11"]  # 0.1, then the first two of five times 0.3
 
 
@@ -455,7 +460,7 @@ def test_global_ties_go_in_the_order_of_layers_and_entries() -> None:
 def test_on_a_gpu_as_on_the_cpu(name: str) -> None:
     weights = of([torch.randn(8, 4, 3, 3).round(decimals=1), torch.randn(10, 8).round(decimals=1)])
     there = {n: w.cuda() for n, w in weights.items()}
-    asked = cut(0.5, ones(weights))
+    asked = target(0.5, ones(weights))
     found = selector(name)(there, ones(there), asked)
     assert all(mask.is_cuda for mask in found.values())
     assert texts(found) == texts(selector(name)(weights, ones(weights), asked))

@@ -6,14 +6,14 @@ through the function, for all layers at once. Layer by layer it would be two or 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from bimp_exp.method import _parametrize
-from bimp_exp.method.base import Method, Setting
+from bimp_exp.method.base import Method, MethodContext, Prunes
 from bimp_exp.selector._vector import in_memory_order, join, part
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Layer(nn.Module):
-    """A layer's ``own`` parameter, and its effective weight as it was when ``renew`` was last called."""
+    """The auxiliary parameter of a layer, and its effective weight as of the last ``update_effective``."""
 
     effective: Tensor
 
-    def __init__(self, weight: Tensor, own: Tensor) -> None:
+    def __init__(self, weight: Tensor, auxiliary: Tensor) -> None:
         super().__init__()
-        self.own = nn.Parameter(own)
+        self.own = nn.Parameter(auxiliary)  # the name stands in stored checkpoints
         self.register_buffer("effective", weight.clone().requires_grad_())
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -35,74 +35,83 @@ class Layer(nn.Module):
         return self.effective
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Joint(Method):
     """What STR, CS and DST have in common."""
 
-    layers: dict[str, Layer] = field(init=False, repr=False)
+    prunes: ClassVar[Prunes] = "while training"
+    selects: ClassVar[bool] = False
+    has_target: ClassVar[bool] = False
 
-    def first(self, weight: Tensor) -> Tensor:
-        """What the own parameter of the layer with ``weight`` starts as."""
+    def initial_value(self, weight: Tensor) -> Tensor:
+        """Of the auxiliary parameter of the layer with ``weight``."""
         raise NotImplementedError
 
-    def function(self, weights: Tensor, own: Tensor) -> Tensor:
-        """The effective weights [N] of the stored ones [N] and all own parameters [M], layer after layer, each in C order."""
+    def effective_weights(self, context: MethodContext, weights: Tensor, auxiliary: Tensor) -> Tensor:
+        """[N], as a differentiable function of the stored weights [N] and all auxiliary parameters [M].
+
+        Both are vectors, layer after layer, each layer in C order.
+        """
         raise NotImplementedError
 
-    def attach(self, setting: Setting) -> None:
-        """See Method."""
-        super().attach(setting)
-        make = lambda weight: Layer(weight, self.first(weight))  # noqa: E731
-        self.layers = _parametrize.attach(setting.model, setting.weights, make)
-
-    @property
-    def weights(self) -> list[Tensor]:
-        """The stored ones."""
-        return list(self.setting.weights.values())
-
-    @property
-    def own(self) -> list[Tensor]:
-        """The parameters of the method's own, a layer each."""
-        return [layer.own for layer in self.layers.values()]
+    def attach(self, context: MethodContext) -> None:
+        """Compute with the effective weights from now on."""
+        _parametrize.attach(context, lambda weight: Layer(weight, self.initial_value(weight)))
+        self.update_effective(context)
 
     @torch.no_grad()
-    def renew(self) -> None:
+    def update_effective(self, context: MethodContext) -> None:
         """Compute with the weights and parameters as they are now."""
-        made = part(self.function(join(self.weights), join(self.own)), self.weights)
-        torch._foreach_copy_([layer.effective for layer in self.layers.values()], made)
+        weights, auxiliary = stored_weights(context), auxiliary_parameters(context)
+        new = part(self.effective_weights(context, join(weights), join(auxiliary)), weights)
+        torch._foreach_copy_([layer.effective for layer in _layers(context)], new)
 
-    def second_decay(self) -> Tensor:
-        """weight_decay / 2 * ||W||^2: in the published code CS and DST add it to the loss, and SGD decays W as well."""
-        return 0.5 * self.setting.weight_decay * in_memory_order(self.weights).square().sum()
-
-    def on_gradients(self, step: int, optimizer: Optimizer) -> None:
+    def on_gradients(self, context: MethodContext, step: int, optimizer: Optimizer) -> None:
         """Take the gradient of the effective weights through the function."""
-        effective = [layer.effective for layer in self.layers.values()]
-        found = [torch.zeros_like(e) if e.grad is None else e.grad for e in effective]
+        effective = [layer.effective for layer in _layers(context)]
+        weights, auxiliary = stored_weights(context), auxiliary_parameters(context)
+        collected = [torch.zeros_like(e) if e.grad is None else e.grad for e in effective]
         with torch.no_grad():
-            inputs = [join(self.weights).requires_grad_(), join(self.own).requires_grad_()]
-        gradients = torch.autograd.grad(self.function(*inputs), inputs, join(found))
-        for tensors, gradient in zip((self.weights, self.own), gradients, strict=True):
-            _accumulate(tensors, part(gradient, tensors))
+            inputs = [join(weights).requires_grad_(), join(auxiliary).requires_grad_()]
+        gradients = torch.autograd.grad(self.effective_weights(context, *inputs), inputs, join(collected))
+        for parameters, gradient in zip((weights, auxiliary), gradients, strict=True):
+            _accumulate(parameters, part(gradient, parameters))
         for e in effective:
             e.grad = None
 
-    def on_step(self, step: int, optimizer: Optimizer) -> None:
-        """See Method."""
-        self.renew()
+    def on_step(self, context: MethodContext, step: int, optimizer: Optimizer) -> None:
+        """Compute with the new weights."""
+        self.update_effective(context)
 
-    def detach(self) -> None:
+    def detach(self, context: MethodContext) -> None:
         """The effective weights become the weights."""
-        _parametrize.detach(self.setting.model, self.setting.weights)
+        _parametrize.detach(context)
 
 
-def _accumulate(tensors: list[Tensor], gradients: list[Tensor]) -> None:
+def stored_weights(context: MethodContext) -> list[nn.Parameter]:
+    """As the optimiser holds them, one for each layer."""
+    return list(context.weights.values())
+
+
+def auxiliary_parameters(context: MethodContext) -> list[nn.Parameter]:
+    """Those of the method's own, one for each layer."""
+    return [layer.own for layer in _layers(context)]
+
+
+def second_decay(context: MethodContext) -> Tensor:
+    """weight_decay / 2 * ||W||^2: in the published code CS and DST add it to the loss, and SGD decays W as well."""
+    return 0.5 * context.weight_decay * in_memory_order(stored_weights(context)).square().sum()
+
+
+def _layers(context: MethodContext) -> list[Layer]:
+    return [cast("Layer", module) for module in context.modules.values()]
+
+
+def _accumulate(parameters: list[nn.Parameter], gradients: list[Tensor]) -> None:
     """Add to the gradients that the penalty has given, if any."""
-    given = [
-        (tensor.grad, gradient) for tensor, gradient in zip(tensors, gradients, strict=True) if tensor.grad is not None
-    ]
+    given = [(p.grad, gradient) for p, gradient in zip(parameters, gradients, strict=True) if p.grad is not None]
     if given:
         torch._foreach_add_([there for there, _ in given], [more for _, more in given])
-    for tensor, gradient in zip(tensors, gradients, strict=True):
-        if tensor.grad is None:
-            tensor.grad = gradient
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if parameter.grad is None:
+            parameter.grad = gradient

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from bimp_exp.method.base import MethodContext
 from bimp_exp.selector.base import Masks
 
 
@@ -39,30 +40,33 @@ class _Instead(torch.autograd.Function):
         return gradients[0], None
 
 
-M = TypeVar("M", bound=nn.Module)
-
-
-def attach(model: nn.Module, weights: Mapping[str, nn.Parameter], make: Callable[[Tensor], M]) -> dict[str, M]:
-    """Put ``make(weight)`` before the use of each of ``weights``; the modules made, by the weight's name."""
-    made = {name: make(weight.detach()) for name, weight in weights.items()}
-    for name, module in made.items():
+def attach(context: MethodContext, make: Callable[[Tensor], nn.Module]) -> None:
+    """Put ``make(weight)`` between each prunable weight and its use, and into ``context.modules``."""
+    context.modules.update({name: make(weight.detach()) for name, weight in context.weights.items()})
+    for name, module in context.modules.items():
         owner, _, attribute = name.rpartition(".")
-        parametrize.register_parametrization(model.get_submodule(owner), attribute, module)
-    return made
+        parametrize.register_parametrization(context.model.get_submodule(owner), attribute, module)
 
 
-def detach(model: nn.Module, weights: Mapping[str, nn.Parameter]) -> None:
-    """Make each of ``weights`` its effective value, and the model a plain one again."""
-    for name in weights:
+def detach(context: MethodContext) -> None:
+    """Make each weight its effective value, and the model a plain one again."""
+    for name in context.modules:
         owner, _, attribute = name.rpartition(".")
-        parametrize.remove_parametrizations(model.get_submodule(owner), attribute, leave_parametrized=True)
+        parametrize.remove_parametrizations(context.model.get_submodule(owner), attribute, leave_parametrized=True)
+    context.modules.clear()
 
 
-def multiply(modules: Mapping[str, Masked], weights: Mapping[str, nn.Parameter], masks: Masks | None = None) -> None:
-    """Compute with these weights, under ``masks`` or those that there are: for all layers at once, or a GPU waits for each."""
+def mask_modules(context: MethodContext) -> dict[str, Masked]:
+    """What ``attach(context, Masked)`` has put into the model, by weight name."""
+    return cast("dict[str, Masked]", context.modules)
+
+
+def multiply(context: MethodContext, masks: Masks | None = None) -> None:
+    """Compute with the present weights, under ``masks`` or the present ones; for all layers at once, or a GPU waits for each."""
+    modules = mask_modules(context)
     with torch.no_grad():
         if masks is not None:
             torch._foreach_copy_([module.mask for module in modules.values()], [masks[name] for name in modules])
         effective = [module.effective for module in modules.values()]
-        torch._foreach_copy_(effective, [weights[name] for name in modules])
+        torch._foreach_copy_(effective, [context.weights[name] for name in modules])
         torch._foreach_mul_(effective, [module.mask for module in modules.values()])

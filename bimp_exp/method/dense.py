@@ -8,7 +8,7 @@ from typing import ClassVar
 from bimp_exp.method.base import Method
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Dense(Method):
     """Every hook as in the base class."""
 

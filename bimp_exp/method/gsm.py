@@ -7,29 +7,22 @@ others are moved by weight decay and momentum alone. At the end the network is p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 
-from bimp_exp.method._gradual import exact
-from bimp_exp.method._ranking import survivors
-from bimp_exp.method.base import Method, Prunes
-from bimp_exp.pruning import weights as prune
+from bimp_exp.method._ranking import Ranked
+from bimp_exp.method.base import MethodContext
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
 
 
-@dataclass(kw_only=True)
-class GSM(Method):
-    """``rank_all_parameters`` (published code): biases and batch-norm compete too, for int((1 - S) N) places."""
+@dataclass(frozen=True, kw_only=True)
+class GSM(Ranked):
+    """Ranks by |w * gradient|."""
 
-    prunes: ClassVar[Prunes] = "while training"
-
-    rank_all_parameters: bool
-
-    def on_gradients(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+    def on_gradients(self, context: MethodContext, step: int, optimizer: Optimizer) -> None:
         """Keep the gradients of the k weights that matter most."""
-        _, gradients, keep = survivors(self.setting, torch._foreach_mul, everything=self.rank_all_parameters)
+        _, gradients, keep = self.survivors(context, torch._foreach_mul)
         torch._foreach_mul_(gradients, keep)
-
-    def detach(self) -> None:
-        """Prune to the goal."""
-        prune.apply(self.setting.weights, exact(self.setting, self.setting.weights, self.setting.num_pruned))

@@ -1,8 +1,8 @@
 """IMP, iterative magnitude pruning: train dense, then prune and retrain in cycles (Han et al. 2015; paper, Section 2.1).
 
-The cycles are the budget's phases; the pruning between them and the masks that hold while retraining are in
-``bimp_exp.run.experiment`` and ``bimp_exp.training.loop``, because they are the same for every method with fixed masks. With
-``budget=bimp`` it is BIMP (paper, Section 3.3).
+The cycles are the budget's phases. The pruning between them and the masks that hold while retraining are in ``bimp_exp.run`` and
+``bimp_exp.training``, because they are the same for every method with fixed masks. With ``budget=bimp`` it is BIMP (paper,
+Section 3.3).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import ClassVar
 from bimp_exp.method.base import Method, Prunes
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class IMP(Method):
     """Nothing to do while training."""
 

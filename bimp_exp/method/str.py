@@ -5,39 +5,34 @@ There is no penalty: weight decay on s and w drives the sparsity, which therefor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from bimp_exp.method._joint import Joint
-from bimp_exp.method.base import Prunes, Setting
+from bimp_exp.method._joint import Joint, stored_weights
+from bimp_exp.method.base import MethodContext
 from bimp_exp.selector._vector import Segments
 from bimp_exp.types import Finite
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class STR(Joint):
     """``initial``: s at the start; very negative starts dense, 0 already removes all |w| below 1/2."""
 
-    prunes: ClassVar[Prunes] = "while training"
-    selects: ClassVar[bool] = False
-    has_target: ClassVar[bool] = False
-
     initial: Finite
-    in_layer: Segments = field(init=False, repr=False)
 
-    def attach(self, setting: Setting) -> None:
-        """See Method."""
-        super().attach(setting)
-        self.in_layer = Segments(torch.tensor([w.numel() for w in self.weights], device=self.weights[0].device))
-        self.renew()
-
-    def first(self, weight: Tensor) -> Tensor:
+    def initial_value(self, weight: Tensor) -> Tensor:
         """s, a scalar."""
         return weight.new_full((), self.initial)
 
-    def function(self, weights: Tensor, own: Tensor) -> Tensor:
+    def effective_weights(self, context: MethodContext, weights: Tensor, auxiliary: Tensor) -> Tensor:
         """sign(w) relu(|w| - sigmoid(s))."""
-        return weights.sign() * (weights.abs() - self.in_layer.spread(own.sigmoid())).relu()
+        layers = _layers(tuple(w.numel() for w in stored_weights(context)), weights.device)
+        return weights.sign() * (weights.abs() - layers.spread(auxiliary.sigmoid())).relu()
+
+
+@lru_cache(maxsize=1)
+def _layers(sizes: tuple[int, ...], device: torch.device) -> Segments:
+    return Segments(torch.tensor(sizes, device=device))

@@ -12,50 +12,50 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from bimp_exp.errors import ConfigError
-from bimp_exp.method.base import Method, Prunes, Setting
+from bimp_exp.method.base import Method, MethodContext, Prunes
 
 if TYPE_CHECKING:
-    import torch
+    from torch.optim import Optimizer
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class WR(Method):
-    """``state`` holds the network as it was n steps before the end, for every length n of retraining."""
+    """``context.state`` holds the network as it was n steps before the end, for every length n of retraining."""
 
     prunes: ClassVar[Prunes] = "between phases"
+    looks_ahead: ClassVar[bool] = True
 
-    def check(self, setting: Setting) -> None:
-        """See Method; dense training has to reach back far enough."""
-        if setting.num_steps == 0:
+    def check(self, context: MethodContext) -> None:
+        """Dense training has to reach back far enough."""
+        if context.num_steps == 0:
             raise ConfigError("dense_checkpoint must be null for method=wr: it rewinds to a point of dense training")
-        longest = max(setting.retraining, default=0)
-        if longest > setting.num_steps:
+        longest = max(context.retraining, default=0)
+        if longest > context.num_steps:
             raise ConfigError(
                 f"budget.retrain_epochs: method=wr rewinds {longest} steps but dense training has only "
-                f"{setting.num_steps}; it must be at most the epochs of dense training"
+                f"{context.num_steps}; it must be at most the epochs of dense training"
             )
 
-    def attach(self, setting: Setting) -> None:
-        """See Method."""
-        super().attach(setting)
-        self.remember(0)
+    def attach(self, context: MethodContext) -> None:
+        """Copy the untrained network if a cycle is as long as dense training."""
+        _remember(context, 0)
 
-    def on_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """See Method."""
-        self.remember(step + 1)
+    def on_step(self, context: MethodContext, step: int, optimizer: Optimizer) -> None:
+        """Copy the network if a cycle will go back to where it is now."""
+        _remember(context, step + 1)
 
-    def remember(self, num_done: int) -> None:
-        """Copy the network if a cycle will go back to where it is now, ``num_done`` steps into dense training."""
-        num_left = self.setting.num_steps - num_done
-        if num_left in self.setting.retraining:
-            network = self.setting.model.state_dict()
-            self.state |= {_key(num_left, name): tensor.clone() for name, tensor in network.items()}
-
-    def on_cycle(self, num_steps: int, optimizer: torch.optim.Optimizer) -> None:
+    def on_cycle(self, context: MethodContext, num_steps: int, optimizer: Optimizer) -> None:
         """Go back, in place."""
-        model = self.setting.model
-        model.load_state_dict({name: self.state[_key(num_steps, name)] for name in model.state_dict()})
+        names = context.model.state_dict()
+        context.model.load_state_dict({name: context.state[_key(num_steps, name)] for name in names})
         optimizer.state.clear()
+
+
+def _remember(context: MethodContext, num_done: int) -> None:
+    num_left = context.num_steps - num_done
+    if num_left in context.retraining:
+        network = context.model.state_dict()
+        context.state.update({_key(num_left, name): tensor.clone() for name, tensor in network.items()})
 
 
 def _key(num_left: int, name: str) -> str:

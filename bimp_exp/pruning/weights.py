@@ -1,4 +1,4 @@
-"""What is prunable (weights of convolutions and linear layers, never biases, normalisation, embeddings) and how it is cut."""
+"""What is prunable (weights of convolutions and linear layers, never biases, normalisation, embeddings) and how it is pruned."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from bimp_exp.budget import Phase
 from bimp_exp.errors import ConfigError
-from bimp_exp.method.base import Method
-from bimp_exp.selector.base import Cut, Masks, Selector
+from bimp_exp.selector.base import Masks, PruningTarget, Selector, select
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
@@ -24,32 +23,41 @@ def prunable(model: nn.Module, *, every_weight: bool = False) -> dict[str, nn.Pa
     published code's literal rule: the ``weight`` of every module that has one and is not a BatchNorm2d, so
     also LayerNorms and embeddings.
     """
-    weights: dict[str, nn.Parameter] = {}
+    weights = effective_prunable(model, every_weight=every_weight)
+    return {name: weight for name, weight in weights.items() if isinstance(weight, nn.Parameter)}
+
+
+def effective_prunable(model: nn.Module, *, every_weight: bool = False) -> dict[str, Tensor]:
+    """As ``prunable``, of a model that may be parametrised: the weights that it computes with, under their plain names."""
+    weights: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, module in model.named_modules():
         wanted = not isinstance(module, nn.BatchNorm2d) if every_weight else isinstance(module, LAYERS)
         weight = getattr(module, "weight", None)
-        if wanted and isinstance(weight, nn.Parameter) and id(weight) not in seen:
+        is_buffer = any(buffer is weight for buffer in module.buffers(recurse=False))  # the class weights of a loss
+        if wanted and isinstance(weight, Tensor) and not is_buffer and id(weight) not in seen:
             seen.add(id(weight))
             weights[f"{name}.weight" if name else "weight"] = weight
     return weights
 
 
-def num_pruned(phase: Phase, num_weights: int, gone: int, *, per_cycle: bool) -> int:
-    """How many of ``num_weights`` are gone after the pruning that opens ``phase``, when ``gone`` are already.
+def target_count(phase: Phase, num_weights: int, already_pruned: int, *, per_cycle: bool) -> int:
+    """How many of ``num_weights`` are to be pruned after the pruning that opens ``phase``.
 
-    round(S_j * N), so that the last cycle hits round(S * N); ``per_cycle``, the published code's rule, adds
-    round(p * remaining) instead. Halves go to the even number. ConfigError where none would be left.
+    round(S_j * N), so that the last cycle hits round(S * N); halves go to the even number.
+    already_pruned: before it, in [0, num_weights].
+    per_cycle: the published code's rule, round(p * remaining) more than that.
+    Raises ConfigError where every weight would be pruned.
     """
-    by_fraction = gone + round(phase.fraction * (num_weights - gone))
-    count = by_fraction if per_cycle else max(gone, round(phase.sparsity * num_weights))
+    by_fraction = already_pruned + round(phase.fraction * (num_weights - already_pruned))
+    count = by_fraction if per_cycle else max(already_pruned, round(phase.sparsity * num_weights))
     if count >= num_weights:
         raise ConfigError(f"sparsity: {phase.name} would remove all {num_weights} prunable weights; choose a lower one")
     return count
 
 
-def num_gone(masks: Masks) -> int:
-    """How many weights ``masks`` remove."""
+def num_pruned(masks: Masks) -> int:
+    """How many weights ``masks`` prune."""
     left = [mask.count_nonzero() for mask in masks.values()]
     return sum(mask.numel() for mask in masks.values()) - int(torch.stack(left).sum()) if left else 0
 
@@ -82,23 +90,32 @@ def apply(weights: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor]) -> N
             weight.masked_fill_(~masks[name], 0.0)
 
 
-def others(model: nn.Module, weights: Iterable[str]) -> dict[str, Tensor]:
-    """Copies of everything in the model that pruning must not touch: biases, normalisation, buffers."""
+def unprunable_state(model: nn.Module, weights: Iterable[str]) -> dict[str, Tensor]:
+    """Copies of everything in the model that pruning must not touch: biases, normalisation, buffers.
+
+    weights: names of the prunable ones, parametrised or not.
+    """
     names = set(weights)
     state = model.state_dict().items()
     return {n: value.clone() for n, value in state if n not in names and ".parametrizations." not in f".{n}"}
 
 
-def cut(
-    method: Method, selector: Selector, weights: dict[str, nn.Parameter], masks: Masks, phase: Phase, *, per_cycle: bool
+def nonzero_masks(weights: Mapping[str, Tensor]) -> Masks:
+    """Masks that prune what is exactly 0."""
+    return {name: weight.detach() != 0 for name, weight in weights.items()}
+
+
+def prune_with(
+    selector: Selector, weights: Mapping[str, nn.Parameter], masks: Masks, phase: Phase, *, per_cycle: bool
 ) -> Masks:
-    """New masks, and the weights that they remove at 0: by ``selector``, or by the final prune of ``method``."""
-    if method.prunes == "while training":
-        method.detach()
-        return {name: weight.detach() != 0 for name, weight in weights.items()}
+    """New masks by ``selector`` for the pruning that opens ``phase``; the weights that they prune are set to 0.
+
+    masks: of the pruning before, or none. per_cycle: as in ``target_count``.
+    """
     masks = masks or {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
     num_weights = sum(w.numel() for w in weights.values())
-    count = num_pruned(phase, num_weights, num_gone(masks), per_cycle=per_cycle)
-    masks = selector(weights, masks, Cut(fraction=phase.fraction, num_pruned=count))
+    count = target_count(phase, num_weights, num_pruned(masks), per_cycle=per_cycle)
+    target = PruningTarget(fraction_of_remaining=phase.fraction, total_pruned=count)
+    masks = select(selector, weights, masks, target)
     apply(weights, masks)
     return masks

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from bimp_exp.method.base import MethodContext
 from bimp_exp.pruning import metrics
 from bimp_exp.pruning import weights as pruning
@@ -15,7 +13,7 @@ from bimp_exp.run.evaluator import Evaluator
 from bimp_exp.run.invariants import Invariants
 from bimp_exp.run.plan import PlannedPhase
 from bimp_exp.run.state import Env
-from bimp_exp.selector.base import Masks, PruningTarget
+from bimp_exp.selector.base import Masks
 from bimp_exp.training.state import Network
 
 
@@ -44,7 +42,7 @@ def prune(
     """
     x, phase, c = env.experiment, planned.phase, env.experiment.conventions
     unprunable = pruning.unprunable_state(net.model, net.weights)
-    weights_before = snapshot(net.model, net.weights)
+    weights_before = snapshot(net.model, every_weight=c.prune_every_weight)
     num_pruned_before = pruning.num_pruned(net.masks)
     net.masks = _masks(env, net, context, planned)
     invariants.check_masks(evaluator.zeros(), net.masks)
@@ -83,19 +81,12 @@ def prune(
 
 def _masks(env: Env, net: Network, context: MethodContext, planned: PlannedPhase) -> Masks:
     """New masks, with the weights that they prune at 0: by the selector, or by the final prune of the method."""
-    x, phase = env.experiment, planned.phase
-    if phase.pruned_by == "method":
+    x = env.experiment
+    if planned.phase.pruned_by == "method":
         x.method.detach(context)
-        return {name: weight.detach() != 0 for name, weight in net.weights.items()}
-    masks = net.masks or {name: torch.ones_like(w, dtype=torch.bool) for name, w in net.weights.items()}
-    total = pruning.target_count(
-        phase, context.num_weights, pruning.num_pruned(masks), per_cycle=x.conventions.count_per_cycle
-    )
-    target = PruningTarget(fraction_of_remaining=phase.fraction, total_pruned=total)
-    with torch.no_grad():
-        masks = x.selector({name: weight.detach() for name, weight in net.weights.items()}, masks, target)
-    pruning.apply(net.weights, masks)
-    return masks
+        return pruning.nonzero_masks(net.weights)
+    per_cycle = x.conventions.count_per_cycle
+    return pruning.prune_with(x.selector, net.weights, net.masks, planned.phase, per_cycle=per_cycle)
 
 
 def _check_count(

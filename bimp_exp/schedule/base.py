@@ -6,43 +6,13 @@ which floor(warmup * n) are a short cosine warm-up from 0. Imports no PyTorch.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
 from bimp_exp import lr
 from bimp_exp.lr import Schedule
+from bimp_exp.pruning.report import PruneReport as PruneReport  # the schedules take it from here
 from bimp_exp.types import Share
-
-
-@dataclass(frozen=True, kw_only=True)
-class PruneReport:
-    """What a retraining schedule may know of the pruning before it.
-
-    fraction: share s of the *remaining* prunable weights removed now. removed_norm: L2 norm of what was removed.
-    norm_all, norm_prunable: L2 norm just before, over all weights and biases with batch-norm, or over the prunable ones.
-    length_ratio: retraining length of this cycle over the length of dense training. train_metric_dense,
-    train_metric_pruned: metric on the training images of the dense model, and right after this pruning.
-    """
-
-    fraction: float
-    removed_norm: float
-    norm_all: float
-    norm_prunable: float
-    length_ratio: float
-    train_metric_dense: float
-    train_metric_pruned: float
-
-    def d1(self, norm: str = "all") -> float:
-        """||W - W^p|| / (||W|| sqrt(s)) (paper, Section 3.1), 0 where nothing is pruned or W = 0."""
-        whole = self.norm_all if norm == "all" else self.norm_prunable
-        scale = whole * math.sqrt(self.fraction)
-        return self.removed_norm / scale if scale else 0.0
-
-    @property
-    def d2(self) -> float:
-        """min(T_rt / T, 1) (paper, Section 3.1); T is the length of dense training, T_0 in BIMP."""
-        return min(self.length_ratio, 1.0)
 
 
 class Retraining(Protocol):

@@ -20,6 +20,7 @@ def smallest(scores: Tensor, count: int) -> Tensor:
     """
     if not 0 <= count <= scores.numel():
         raise ValueError(f"count {count} of {scores.numel()} scores")
+    scores = scores.detach()
     if scores.device.type == "cpu" and scores.dtype in UNSIGNED:
         return torch.from_numpy(_select(scores.numpy(), UNSIGNED[scores.dtype], count))
     return _select_anywhere(scores, count)

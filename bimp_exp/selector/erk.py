@@ -11,20 +11,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bimp_exp.selector._allocation import Layer, PerLayer
-from bimp_exp.selector.base import Cut
+from bimp_exp.selector.base import Layer, PerLayer, PruningTarget
 
 
 @dataclass(frozen=True, kw_only=True)
 class ERK(PerLayer):
     """Small layers keep most, large ones little; no layer is special by its place."""
 
-    def counts(self, layers: Sequence[Layer], cut: Cut) -> list[int]:
-        """See PerLayer."""
+    def counts(self, layers: Sequence[Layer], target: PruningTarget) -> list[int]:
+        """R_l - keep_l."""
         left = [layer.num_left for layer in layers]
         edges = [sum(layer.shape) for layer in layers]
         keep = list(left)
-        budget = (1 - cut.fraction) * sum(left)
+        budget = (1 - target.fraction_of_remaining) * sum(left)
         thinned = [i for i in range(len(layers)) if left[i]]  # a layer that has nothing left keeps that
         while thinned:
             total = sum(edges[i] for i in thinned)

@@ -1,8 +1,8 @@
-"""Filter pruning: whole output channels of lowest L2 norm go, the same share in every convolution (Li et al. 2017, with L2).
+"""Filter pruning: the output channels of lowest L2 norm, the same share of every convolution (Li et al. 2017, with L2).
 
     count_l = round(s C_l),  C_l filters left in layer l; at least one stays
 
-Every convolution is cut, whatever it is connected to; linear layers, biases and batch-norm are not touched, so a pruned
+Every convolution is pruned, whatever it is connected to; linear layers, biases and batch-norm are not touched, so a pruned
 filter still puts out its batch-norm's bias.
 """
 
@@ -15,20 +15,19 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bimp_exp.selector._allocation import lowest_go
-from bimp_exp.selector.base import Cut, Masks, Selector
+from bimp_exp.selector.base import Masks, PruningTarget, Selector, prune_lowest
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilterL2(Selector):
-    """``cut.fraction`` is a share of the filters here; ``cut.num_pruned`` is not reached where there are linear layers."""
+    """``fraction_of_remaining`` is a share of the filters here; ``total_pruned`` is not reached where there are linear layers."""
 
     rounding: ClassVar[float | None] = None
 
-    def __call__(self, weights: Mapping[str, Tensor], masks: Masks, cut: Cut) -> Masks:
-        """See Selector."""
+    def __call__(self, weights: Mapping[str, Tensor], masks: Masks, target: PruningTarget) -> Masks:
+        """Each convolution without its filters of the lowest norm."""
         return {
-            name: _without_filters(w.detach(), masks[name], cut.fraction) if w.ndim > 2 else masks[name].clone()
+            name: _without_filters(w, masks[name], target.fraction_of_remaining) if w.ndim > 2 else masks[name].clone()
             for name, w in weights.items()
         }
 
@@ -38,5 +37,5 @@ def _without_filters(weight: Tensor, mask: Tensor, fraction: float) -> Tensor:
     num_left = int(left.count_nonzero())
     count = max(0, min(round(fraction * num_left), num_left - 1))
     norms = torch.linalg.vector_norm(weight.masked_fill(~mask, 0.0).flatten(1), dim=1, dtype=torch.float64)
-    kept = lowest_go(norms, left, len(left) - num_left + count)
+    kept = prune_lowest(norms, left, len(left) - num_left + count)
     return mask & kept.view(-1, *[1] * (mask.ndim - 1))

@@ -13,17 +13,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bimp_exp.selector._allocation import one_threshold
-from bimp_exp.selector.base import Cut, Masks, Selector
+from bimp_exp.selector.base import Masks, PruningTarget, Selector, one_threshold
 
 
 @dataclass(frozen=True, kw_only=True)
 class LAMP(Selector):
     """Like global magnitude, but no layer is emptied for having small weights."""
 
-    def __call__(self, weights: Mapping[str, Tensor], masks: Masks, cut: Cut) -> Masks:
-        """See Selector."""
-        return one_threshold({name: scores(w, masks[name]) for name, w in weights.items()}, masks, cut.num_pruned)
+    def __call__(self, weights: Mapping[str, Tensor], masks: Masks, target: PruningTarget) -> Masks:
+        """One threshold for the scores of all layers."""
+        return one_threshold({name: scores(w, masks[name]) for name, w in weights.items()}, masks, target.total_pruned)
 
 
 def scores(weight: Tensor, mask: Tensor) -> Tensor:
@@ -31,7 +30,7 @@ def scores(weight: Tensor, mask: Tensor) -> Tensor:
 
     Summed from the large end: the published code subtracts running sums in float32, which is unstable for large layers.
     """
-    magnitudes = weight.detach().abs().masked_fill(~mask, 0.0).flatten().cpu()  # a sum on CUDA is not deterministic
+    magnitudes = weight.abs().masked_fill(~mask, 0.0).flatten().cpu()  # a sum on CUDA is not deterministic
     ordered, order = magnitudes.sort(stable=True)
     squares = ordered.double().square()
     from_large_end = squares.flip(0).cumsum(0).flip(0)

@@ -1,6 +1,6 @@
 """Uniform+: Uniform, but the first convolution is left alone and the last layer keeps a fifth (Gale et al. 2019).
 
-    count_l = round(f R_l),  f = P / sum_l R_l over all layers but the first, P = how many weights go now
+    count_l = round(f R_l),  f = P / sum_l R_l over all layers but the first, P = how many weights are pruned now
 
 As in Lee et al. 2021 the others make up for both: where f would leave the last layer (n weights) fewer than
 m = round(0.2 n), it loses R - m and the layers between share the rest of P. A first layer that is linear is not spared.
@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bimp_exp.errors import ConfigError
-from bimp_exp.selector._allocation import Layer, PerLayer
-from bimp_exp.selector.base import Cut
+from bimp_exp.selector.base import Layer, PerLayer, PruningTarget
 from bimp_exp.types import Share
 
 
@@ -24,18 +23,18 @@ class UniformPlus(PerLayer):
 
     last_keeps: Share
 
-    def counts(self, layers: Sequence[Layer], cut: Cut) -> list[int]:
-        """See PerLayer; infeasible where more must go than the middle layers and the share of the last one have."""
+    def counts(self, layers: Sequence[Layer], target: PruningTarget) -> list[int]:
+        """Infeasible where more is to be pruned than the middle layers and the share of the last one have."""
         num_weights = sum(layer.num_weights for layer in layers)
-        num_gone = num_weights - sum(layer.num_left for layer in layers)
-        num = max(0, cut.num_pruned - num_gone)
+        num_pruned = num_weights - sum(layer.num_left for layer in layers)
+        num = max(0, target.total_pruned - num_pruned)
         spared = 1 if layers[0].is_conv else 0
         *middle, last = [layer.num_left for layer in layers[spared:]] or [0]
         from_last = max(0, last - round(self.last_keeps * layers[-1].num_weights))
         if num > sum(middle) + from_last:
-            most = (num_gone + sum(middle) + from_last) / num_weights
+            most = (num_pruned + sum(middle) + from_last) / num_weights
             raise ConfigError(
-                f"sparsity: selector=uniform_plus cannot remove {cut.num_pruned} of {num_weights} weights, because "
+                f"sparsity: selector=uniform_plus cannot remove {target.total_pruned} of {num_weights} weights, because "
                 f"{'the first convolution keeps all and ' * spared}the last layer {self.last_keeps:g} of its own; "
                 f"choose at most {math.floor(most * 1e4) / 1e4:g}, or another selector"
             )
