@@ -1,8 +1,16 @@
 """How many epochs a run has and how they are spent: BIMP is a budget, not an algorithm.
 
 T = ``epochs``, T_0 = ``dense_epochs``, T_rt = ``retrain_epochs`` (per cycle), J = ``cycles``, S = ``sparsity``. Every
-cycle removes the share p = 1 - (1 - S)^(1/J) of the weights that are left, so S_j = 1 - (1 - S)^(j/J) are gone after
-cycle j (paper, Section 2.1). Imports no PyTorch.
+cycle prunes the fraction p = 1 - (1 - S)^(1/J) of the remaining weights, so the sparsity after cycle j is
+S_j = 1 - (1 - S)^(j/J) (paper, Section 2.1). Imports no PyTorch.
+
+>>> bimp = BIMP(epochs=200, dense_epochs=60, retrain_epochs=None, cycles=3, finetune_epochs=0)
+>>> for phase in bimp.phases(0.9):
+...     print(f"{phase.name}: {phase.epochs} epochs, prunes {phase.fraction:.3f} of the rest, to {phase.sparsity:.3f}")
+dense: 60 epochs, prunes 0.000 of the rest, to 0.000
+cycle 1: 46 epochs, prunes 0.536 of the rest, to 0.536
+cycle 2: 46 epochs, prunes 0.536 of the rest, to 0.785
+cycle 3: 48 epochs, prunes 0.536 of the rest, to 0.900
 """
 
 from __future__ import annotations
@@ -17,11 +25,14 @@ from bimp_exp.types import Count, Fraction, NonNegative
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One stretch of training. ``cycle`` 0 is the first; each cycle j >= 1 begins with a pruning.
+    """One stretch of training, and the pruning before it.
 
+    cycle: 0 for the first phase; each cycle j >= 1 first prunes. A method that prunes while it trains has its training as
+        cycle 0 and, after its final prune, its fine-tuning as cycle 1.
     pruned_by: what prunes at its start: the run's selector, or the method, whose final prune it is; "" where nothing does.
-    fraction: share of the remaining weights that the selector prunes then. sparsity: share of all that are pruned afterwards.
-    label: its name in logs and reports, where it has one of its own.
+    fraction: share of the remaining weights that the selector prunes at its start.
+    sparsity: share of all prunable weights that are then pruned.
+    label: how logs and reports call it, where not by its cycle.
     """
 
     cycle: int
@@ -33,15 +44,16 @@ class Phase:
 
     @property
     def name(self) -> str:
-        """How logs and reports call it."""
+        """The label, ``cycle j`` or ``dense``."""
         return self.label or (f"cycle {self.cycle}" if self.cycle else "dense")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What each of ``conf/budget/`` has in common; ``epochs`` is T.
+    """Base of the options of ``conf/budget/``.
 
-    ``finetune_epochs`` come on top for methods that prune while they train (paper, Section 3.3); others ignore them.
+    epochs: T.
+    finetune_epochs: on top of T, for methods that prune while they train (paper, Section 3.3); others ignore them.
     """
 
     epochs: Count
@@ -57,45 +69,65 @@ class Budget:
 
 
 def split_epochs(epochs: int, cycles: int) -> list[int]:
-    """``epochs`` over ``cycles``: equal parts rounded down, the rest to the last (published code)."""
+    """``epochs`` over ``cycles``: equal parts rounded down, the rest to the last (published code).
+
+    >>> split_epochs(100, 3)
+    [33, 33, 34]
+    """
     share = epochs // cycles
     return [share] * (cycles - 1) + [epochs - share * (cycles - 1)]
 
 
 def fraction_per_cycle(sparsity: float, cycles: int) -> float:
-    """p = 1 - (1 - S)^(1/J)."""
+    """p = 1 - (1 - S)^(1/J).
+
+    >>> round(fraction_per_cycle(0.9, 2), 6)
+    0.683772
+    """
     return 1 - math.pow(1 - sparsity, 1 / cycles)
 
 
 def iterative(dense_epochs: int, retrain_epochs: list[int] | list[float], sparsity: float) -> list[Phase]:
-    """Dense training, then one prune-retrain cycle for every entry of ``retrain_epochs``."""
+    """Dense training, then one prune-retrain cycle for every entry of ``retrain_epochs``.
+
+    >>> [(phase.epochs, round(phase.sparsity, 3)) for phase in iterative(200, [2.5, 2.5], 0.9)]
+    [(200, 0.0), (2.5, 0.684), (2.5, 0.9)]
+    """
     cycles = len(retrain_epochs)
     fraction = fraction_per_cycle(sparsity, cycles)
-    gone = [1 - math.pow(1 - sparsity, j / cycles) for j in range(1, cycles)] + [sparsity]
+    sparsities = [1 - math.pow(1 - sparsity, j / cycles) for j in range(1, cycles)] + [sparsity]
     return [
         Phase(cycle=0, epochs=dense_epochs),
         *(
             Phase(cycle=j, epochs=e, pruned_by="selector", fraction=fraction, sparsity=s)
-            for j, (e, s) in enumerate(zip(retrain_epochs, gone, strict=True), start=1)
+            for j, (e, s) in enumerate(zip(retrain_epochs, sparsities, strict=True), start=1)
         ),
     ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class IMP(Budget):
-    """T epochs of dense training, then J cycles of T_rt epochs each (Han et al. 2015; paper, Section 2.1)."""
+    """T epochs of dense training, then J cycles of T_rt epochs each (Han et al. 2015; paper, Section 2.1).
+
+    retrain_epochs: T_rt, of each cycle.
+    cycles: J.
+    """
 
     retrain_epochs: NonNegative
     cycles: Count
 
     def phases(self, sparsity: float) -> list[Phase]:
-        """See Budget."""
         return iterative(self.epochs, [self.retrain_epochs] * self.cycles, sparsity)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BIMP(Budget):
-    """T epochs in all: T_0 of dense training, the rest in J cycles (paper, Section 3.3)."""
+    """T epochs in all: T_0 of dense training, the rest in J cycles (paper, Section 3.3).
+
+    dense_epochs: T_0.
+    retrain_epochs: T_rt, of each cycle; None divides T - T_0 over the cycles.
+    cycles: J.
+    """
 
     dense_epochs: Count
     retrain_epochs: Count | None
@@ -106,7 +138,6 @@ class BIMP(Budget):
         return self.epochs
 
     def phases(self, sparsity: float) -> list[Phase]:
-        """See Budget."""
         left = self.epochs - self.dense_epochs
         if left <= 0:
             raise ConfigError(
@@ -129,15 +160,20 @@ class BIMP(Budget):
         return iterative(self.dense_epochs, [self.retrain_epochs] * self.cycles, sparsity)
 
 
-PAPER_CYCLES = {0.9: 10, 0.95: 14, 0.98: 18}
+PAPER_CYCLES = {0.9: 10, 0.95: 14, 0.98: 18}  # sparsity -> J (Section 3.3)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Renda(Budget):
-    """The expensive baseline: about ``fraction`` of the weights a cycle, each as long as dense training (Renda et al. 2020).
+    """The expensive baseline: about a fifth of the weights a cycle, each as long as dense training (Renda et al. 2020).
 
-    ``cycles`` null takes the fewest cycles that remove at most ``fraction`` each; the last one hits the goal exactly.
-    ``paper_cycles``: but the paper's own number where it has one (Section 3.3), 10 for 90 %, where 20 % a cycle need 11.
+    fraction: at most this share of the remaining weights is pruned in a cycle, where ``cycles`` does not say more.
+    cycles: J; None takes the fewest cycles that ``fraction`` allows. The last one hits the goal exactly.
+    paper_cycles: but the paper's own J where it has one (Section 3.3), 10 for 90 %, where 20 % a cycle need 11.
+
+    >>> renda = Renda(epochs=200, finetune_epochs=0, fraction=0.2, cycles=None, paper_cycles=False)
+    >>> renda.num_cycles(0.9), renda.num_cycles(0.95), renda.num_cycles(0.98)
+    (11, 14, 18)
     """
 
     fraction: Fraction
@@ -153,7 +189,6 @@ class Renda(Budget):
         return max(1, math.ceil(math.log1p(-sparsity) / math.log1p(-self.fraction) - 1e-9))
 
     def phases(self, sparsity: float) -> list[Phase]:
-        """See Budget."""
         return iterative(self.epochs, [self.epochs] * self.num_cycles(sparsity), sparsity)
 
 
@@ -162,5 +197,4 @@ class Dense(Budget):
     """T epochs in one phase: dense training, or a method that prunes while it trains."""
 
     def phases(self, sparsity: float) -> list[Phase]:
-        """See Budget."""
         return [Phase(cycle=0, epochs=self.epochs)]

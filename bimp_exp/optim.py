@@ -1,4 +1,4 @@
-"""The optimiser: SGD with momentum, Nesterov's exactly when there is weight decay (published code; Table 3).
+"""The optimiser: SGD with momentum, Nesterov's exactly when there is weight decay (published code; docs/method.md, "One step").
 
 d = g + weight_decay * w; b = momentum * b + d (b = d in the first step); w -= rate * (d + momentum * b) with Nesterov, else
 w -= rate * b. Weight decay acts on every parameter, biases and batch-norm included.
@@ -21,7 +21,7 @@ Update = Literal["loop", "foreach", "fused"]
 
 @dataclass(frozen=True, kw_only=True)
 class SGD:
-    """``batch_size`` images make a step; the last one of an epoch may have fewer."""
+    """batch_size: examples in a step; the last step of an epoch may have fewer."""
 
     momentum: Share
     weight_decay: NonNegative
@@ -30,18 +30,18 @@ class SGD:
     def build(
         self,
         parameters: Iterable[torch.nn.Parameter],
-        undecayed: Iterable[torch.nn.Parameter] = (),
+        without_weight_decay: Iterable[torch.nn.Parameter] = (),
         *,
         update: Update = "loop",
     ) -> torch.optim.SGD:
-        """A new optimiser with empty momentum buffers; its rate is set anew before every step.
+        """A new optimiser with empty momentum buffers; its rate is set before every step.
 
-        ``undecayed`` are those of ``parameters`` that weight decay leaves alone. ``update``: a loop over the parameters,
-        the same arithmetic on lists of them, or fused into one pass, which rounds otherwise.
+        without_weight_decay: those of ``parameters`` that weight decay leaves alone.
+        update: a loop over the parameters, the same arithmetic on lists of them, or fused into one pass, which rounds otherwise.
         """
         import torch
 
-        spared = {id(p) for p in undecayed}
+        spared = {id(p) for p in without_weight_decay}
         every = list(parameters)
         groups: list[dict[str, Any]] = [
             {"params": [p for p in every if id(p) not in spared]},

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra.utils import instantiate
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from torch import nn
 
 from bimp_exp import lr
 from bimp_exp.errors import ConfigError
-from bimp_exp.schedule.base import PruneReport
+from bimp_exp.schedule._rates import compress, tail
+from bimp_exp.schedule.base import PruneReport, Retraining
 from tests.conftest import ROOT, golden
 
 OPTIONS = sorted(path.stem for path in (ROOT / "conf" / "schedule").glob("*.yaml"))
@@ -48,13 +51,9 @@ def report(*, d1: float = 0.0, ratio: float = 0.2, drop: float = 0.0) -> PruneRe
     )  # fmt: skip
 
 
-def rates(schedule: lr.Schedule) -> list[float]:
-    return [schedule(i) for i in range(schedule.num_steps)]
-
-
 @pytest.mark.parametrize("case", golden("lr_schedules", kind="dense_lr"))
 def test_golden_dense(case: dict[str, Any]) -> None:
-    assert rates(dense(case["inputs"]["dense"])) == pytest.approx(case["expected"]["lr_per_iteration"], abs=1e-9)
+    assert dense(case["inputs"]["dense"]).rates() == pytest.approx(case["expected"]["lr_per_iteration"], abs=1e-9)
 
 
 @pytest.mark.parametrize("paper", [False, True])
@@ -71,7 +70,7 @@ def test_golden_retraining(case: dict[str, Any], paper: bool) -> None:
     d1 = retrain.get("d1", 0.0)
     ratio = retrain["epochs"] / spec["epochs"]
     found = made(dense(spec), retrain["epochs"] * spec["iterations_per_epoch"], report(d1=d1, ratio=ratio, drop=d1))
-    assert rates(found) == pytest.approx(expected[key], abs=1e-9)
+    assert found.rates() == pytest.approx(expected[key], abs=1e-9)
 
 
 @pytest.mark.parametrize("case", golden("lr_schedules", kind="retrain_lr_cycles"))
@@ -85,7 +84,7 @@ def test_golden_cycles(case: dict[str, Any]) -> None:
     ):
         about = report(d1=d1, ratio=epochs / spec["epochs"])
         found = schedule("allr")(dense(spec), epochs * spec["iterations_per_epoch"], about)
-        assert rates(found) == pytest.approx(expected, abs=1e-9)
+        assert found.rates() == pytest.approx(expected, abs=1e-9)
 
 
 ORIGINAL = dense(
@@ -107,7 +106,7 @@ ORIGINAL = dense(
     ],
 )
 def test_five_steps_have_no_warmup(name: str, expected: list[float]) -> None:
-    assert rates(schedule(name)(ORIGINAL, 5, report())) == pytest.approx(expected)
+    assert schedule(name)(ORIGINAL, 5, report()).rates() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", [n for n in OPTIONS if n not in ("ft", "lrw")])
@@ -119,7 +118,7 @@ def test_a_warm_cycle_starts_at_rate_zero_and_peaks_after_a_tenth(name: str) -> 
 
 
 def test_lrw_replays_all_of_dense_training_but_no_more() -> None:
-    assert rates(schedule("lrw")(ORIGINAL, 100, report())) == rates(ORIGINAL)
+    assert schedule("lrw")(ORIGINAL, 100, report()).rates() == ORIGINAL.rates()
     with pytest.raises(ConfigError, match=r"budget\.retrain_epochs"):
         schedule("lrw")(ORIGINAL, 101, report())
 
@@ -130,8 +129,8 @@ def test_llr_without_warmup_starts_at_the_peak_at_once() -> None:
 
 def test_the_index_of_slr_is_exact_where_floating_point_is_one_too_low() -> None:
     original = lr.Schedule(60, lambda i: 1.0 + i, 60.0, 1.0)
-    assert lr.compress(original, 22)(11) == 31.0  # 11 * 60 / 22 = 30 exactly
-    assert lr.compress(original, 22, index_in_floating_point=True)(11) == 30.0  # int(11 * (60 / 22)) = 29
+    assert compress(original, 22)(11) == 31.0  # 11 * 60 / 22 = 30 exactly
+    assert compress(original, 22, index_in_floating_point=True)(11) == 30.0  # int(11 * (60 / 22)) = 29
 
 
 def test_allr_takes_the_norm_it_is_told() -> None:
@@ -170,11 +169,11 @@ def test_every_rate_lies_between_zero_and_the_original_peak(
     name: str, n: int, d1: float, ratio: float, drop: float
 ) -> None:
     found = schedule(name)(ORIGINAL, n, report(d1=d1, ratio=ratio, drop=drop))
-    assert len(rates(found)) == n
-    assert all(0 <= rate <= ORIGINAL.peak + 1e-12 for rate in rates(found))
-    assert found.peak == pytest.approx(max(rates(found))) or found.num_warmup_steps
-    assert max(rates(found)) <= found.peak + 1e-12
-    assert found.floor == pytest.approx(min(rates(found)[found.num_warmup_steps :]))
+    assert len(found.rates()) == n
+    assert all(0 <= rate <= ORIGINAL.peak + 1e-12 for rate in found.rates())
+    assert found.peak == pytest.approx(max(found.rates())) or found.num_warmup_steps
+    assert max(found.rates()) <= found.peak + 1e-12
+    assert found.floor == pytest.approx(min(found.rates()[found.num_warmup_steps :]))
 
 
 @given(
@@ -189,7 +188,7 @@ def test_original_schedules_warm_up_linearly_and_never_rise_after(
     classes = {"constant": lr.Constant, "linear": lr.Linear, "cosine": lr.Cosine, "stepped": lr.Stepped}
     extra: dict[str, Any] = {"milestones": [0.8, 0.9], "gamma": 0.1} if kind == "stepped" else {}
     made = classes[kind](initial=initial, warmup_epochs=warmup, **extra).schedule(steps, 5)
-    found = rates(made)
+    found = made.rates()
     assert found[: warmup * 5] == pytest.approx([initial * i / (warmup * 5) for i in range(warmup * 5)])
     after = found[warmup * 5 :]
     assert (max(found), min(after)) == pytest.approx((made.peak, made.floor))
@@ -208,8 +207,8 @@ def test_peak_and_floor_are_those_of_all_steps(
     milestones: list[float], gamma: float, warmup: int, steps: int, rewound: int
 ) -> None:
     stepped = lr.Stepped(initial=0.1, warmup_epochs=warmup, milestones=milestones, gamma=gamma).schedule(steps, 5)
-    for made in (stepped, lr.tail(stepped, min(rewound, steps))):
-        found = rates(made)
+    for made in (stepped, tail(stepped, min(rewound, steps))):
+        found = made.rates()
         assert made.peak == max(found)
         assert made.floor == min(found[made.num_warmup_steps :], default=0.0)
 
@@ -218,14 +217,14 @@ def test_peak_and_floor_are_those_of_all_steps(
 def test_golden_cyclic(case: dict[str, Any]) -> None:
     i = case["inputs"]
     original = lr.Cyclic(initial=i["initial_lr"], warmup_epochs=0, cycle_epochs=i["pruning_interval"])
-    found = rates(original.schedule(i["epochs"] * i["iterations_per_epoch"], i["iterations_per_epoch"]))
+    found = original.schedule(i["epochs"] * i["iterations_per_epoch"], i["iterations_per_epoch"]).rates()
     assert found == pytest.approx(case["expected"]["lr_per_iteration"], abs=1e-9)
 
 
 def test_cycles_are_counted_from_the_start_of_training_also_after_a_warmup() -> None:
     """So that they restart where GMP prunes: cycles of 4 steps, 2 of warm-up, and a last cycle that is cut short."""
     made = lr.Cyclic(initial=0.4, warmup_epochs=1, cycle_epochs=2).schedule(10, 2)
-    assert rates(made) == pytest.approx([0, 0.2, 0.2, 0.1, 0.4, 0.3, 0.2, 0.1, 0.4, 0.3])
+    assert made.rates() == pytest.approx([0, 0.2, 0.2, 0.1, 0.4, 0.3, 0.2, 0.1, 0.4, 0.3])
     assert (made.peak, made.floor) == pytest.approx((0.4, 0.1))
 
 
@@ -243,7 +242,7 @@ CYCLIC = lr.Cyclic(initial=0.1, warmup_epochs=0, cycle_epochs=2).schedule(100, 5
     ],
 )
 def test_retraining_after_cycles(name: str, expected: list[float]) -> None:
-    assert rates(schedule(name)(CYCLIC, 5, report())) == pytest.approx(expected)
+    assert schedule(name)(CYCLIC, 5, report()).rates() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("paper", [False, True])
@@ -252,13 +251,96 @@ def test_peak_and_floor_after_cycles_are_those_of_all_steps(
     paper: bool, n: int, steps: int, cycle: int, warmup: int
 ) -> None:
     original = lr.Cyclic(initial=0.1, warmup_epochs=warmup, cycle_epochs=cycle).schedule(steps, 5)
-    found = rates(original)
+    found = original.rates()
     assert original.peak == max(found)
     assert original.floor == min(found[original.num_warmup_steps :])
-    for made in (schedule("slr", paper, warmup=0.0)(original, n, report()), lr.tail(original, min(n, steps))):
-        found = rates(made)
+    for made in (schedule("slr", paper, warmup=0.0)(original, n, report()), tail(original, min(n, steps))):
+        found = made.rates()
         assert max(found) <= made.peak
         assert made.floor == min(found[made.num_warmup_steps :], default=0.0)
+
+
+def sgd() -> torch.optim.SGD:
+    """Two parameter groups, with rates that a schedule replaces."""
+    first, second = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
+    return torch.optim.SGD([{"params": [first]}, {"params": [second], "lr": 0.7}], lr=0.3)
+
+
+def used_rates(
+    optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LRScheduler, n: int
+) -> list[list[float]]:
+    """The rates of the parameter groups in every one of ``n`` steps of a loop as PyTorch's documentation has it."""
+    seen = []
+    for _ in range(n):
+        seen.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    return seen
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_as_a_scheduler_of_pytorch_every_group_has_the_same_rates(name: str) -> None:
+    about = report(d1=0.4, drop=0.3)
+    made, optimizer = schedule(name), sgd()
+    scheduler = made.lr_scheduler(optimizer, original=ORIGINAL, num_steps=23, report=about)
+    assert used_rates(optimizer, scheduler, 23) == [[rate, rate] for rate in made(ORIGINAL, 23, about).rates()]
+
+
+def test_schedulers_of_several_cycles_follow_each_other_on_one_optimizer() -> None:
+    """An earlier scheduler leaves its base rate in the groups, which a LambdaLR would multiply with."""
+    optimizer = sgd()
+    dense_steps = used_rates(optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 3), 5)
+    assert dense_steps[0] == [0.3, 0.7]
+    for n in (7, 12):
+        rates = schedule("allr")(ORIGINAL, n, report(d1=0.4))
+        assert used_rates(optimizer, rates.lr_scheduler(optimizer), n) == [[rate, rate] for rate in rates.rates()]
+
+
+def test_a_scheduler_repeats_its_last_rate_once_and_ends() -> None:
+    optimizer = sgd()
+    scheduler = lr.linear(1.0, 4).lr_scheduler(optimizer)
+    used_rates(optimizer, scheduler, 4)
+    assert scheduler.get_last_lr() == [0.25, 0.25]
+    with pytest.raises(IndexError, match="step 5 of a schedule of 4 steps"):
+        scheduler.step()
+
+
+NOT_ADAPTIVE = {"allr_d2", "clr", "constant", "cosine", "ft", "linear", "llr", "lrw", "slr", "stepped"}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@given(
+    n=st.integers(1, 60),
+    d1=st.tuples(st.floats(0, 2), st.floats(0, 2)),
+    drop=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_rates_depend_on_the_pruning_only_where_a_schedule_says_so(
+    name: str, n: int, d1: tuple[float, float], drop: tuple[float, float]
+) -> None:
+    made = schedule(name)
+    assert made.adaptive == (name not in NOT_ADAPTIVE)
+    one, other = (made(ORIGINAL, n, report(d1=d, drop=a)).rates() for d, a in zip(d1, drop, strict=True))
+    assert made.adaptive or one == other
+
+
+@pytest.mark.parametrize("name", sorted({*OPTIONS} - NOT_ADAPTIVE))
+def test_an_adaptive_schedule_tells_a_harsh_pruning_from_a_mild_one(name: str) -> None:
+    mild, harsh = report(d1=0.3, drop=0.3), report(d1=0.6, drop=0.6)
+    assert max(schedule(name)(ORIGINAL, 20, harsh).rates()) == pytest.approx(
+        2 * max(schedule(name)(ORIGINAL, 20, mild).rates())
+    )
+
+
+def test_of_all_schedules_acc_allr_alone_needs_the_training_metric_after_pruning() -> None:
+    assert {name for name in OPTIONS if schedule(name).extra_pass} == {"acc_allr"}
+
+
+def test_a_schedule_of_ones_own_counts_as_adaptive_and_needs_no_extra_pass() -> None:
+    class Own(Retraining):
+        def __call__(self, original: lr.Schedule, num_steps: int, report: PruneReport) -> lr.Schedule:
+            return lr.constant(report.removed_norm, num_steps)
+
+    assert (Own().adaptive, Own().extra_pass) == (True, False)
 
 
 def test_a_warmup_as_long_as_training_is_refused() -> None:

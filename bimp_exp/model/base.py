@@ -1,4 +1,4 @@
-"""What every network of this package checks: that its strides leave something of the image."""
+"""The check that every network of this package makes: that its strides leave something of the image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bimp_exp.errors import ConfigError
 
 
 def require_pixels(name: str, image_shape: Sequence[int], smallest: int) -> None:
-    """Refuse images (channels, height, width) with a side below ``smallest`` pixels: ConfigError."""
+    """Raise ConfigError for images (channels, height, width) with a side below ``smallest`` pixels."""
     _, height, width = image_shape
     if min(height, width) < smallest:
         raise ConfigError(

@@ -2,6 +2,14 @@
 
 d1 = clip((Acc_dense - Acc_pruned) / Acc_dense, 0, 1) on the training images, Acc_dense being that of the dense model in
 every cycle; 0 where Acc_dense is 0.
+
+>>> from bimp_exp.lr import linear
+>>> report = PruneReport(
+...     fraction=0.5, removed_norm=1.0, norm_all=4.0, norm_prunable=2.0, length_ratio=0.2,
+...     train_metric_dense=0.9, train_metric_pruned=0.45,
+... )
+>>> [round(rate, 4) for rate in AccALLR(warmup=0.1)(linear(0.1, 20), 4, report).rates()]  # d = 0.5
+[0.05, 0.0375, 0.025, 0.0125]
 """
 
 from __future__ import annotations
@@ -14,9 +22,9 @@ from bimp_exp.schedule.base import Discounted, PruneReport
 
 @dataclass(frozen=True, kw_only=True)
 class AccALLR(Discounted):
-    """max(d1, d2) with d1 from accuracies."""
+    """Linear from max(d1, d2) * eta_1 to 0 after a warm-up, d1 from accuracies."""
 
-    extra_pass: ClassVar[bool] = True  # over the training images, to know Acc_pruned
+    extra_pass: ClassVar[bool] = True
 
     def discount(self, report: PruneReport) -> float:
         """max(clip((Acc_dense - Acc_pruned) / Acc_dense, 0, 1), d2)."""

@@ -1,6 +1,19 @@
 """ALLR, adaptive linear learning rate restarting: LLR from d * eta_1, d = min(1, max(d1, d2)) (paper, Section 3.1).
 
 d1 = ||W - W^p|| / (||W|| sqrt(s)) grows with the damage of pruning, d2 = T_rt / T with the time there is to repair it.
+
+>>> from bimp_exp.lr import linear
+>>> report = PruneReport(  # half of the remaining weights pruned, then 10 of 100 epochs
+...     fraction=0.5, removed_norm=1.0, norm_all=4.0, norm_prunable=2.0, length_ratio=0.1,
+...     train_metric_dense=1.0, train_metric_pruned=0.6,
+... )
+>>> allr = ALLR(warmup=0.2, norm="all")
+>>> round(allr.discount(report), 4)  # d1 = 1 / (4 sqrt(0.5)), d2 = 0.1
+0.3536
+>>> [round(rate, 4) for rate in allr(linear(0.1, 100), 10, report).rates()]
+[0.0, 0.0177, 0.0354, 0.0309, 0.0265, 0.0221, 0.0177, 0.0133, 0.0088, 0.0044]
+>>> round(ALLR(warmup=0.2, norm="prunable").discount(report), 4)
+0.7071
 """
 
 from __future__ import annotations
@@ -13,7 +26,7 @@ from bimp_exp.schedule.base import Discounted, PruneReport
 
 @dataclass(frozen=True, kw_only=True)
 class ALLR(Discounted):
-    """``norm`` says over which parameters ||W|| is taken: all weights and biases, or the prunable weights only."""
+    """norm: the parameters of ||W||: ``all`` weights and biases, batch-norm included, or the ``prunable`` weights only."""
 
     norm: Literal["all", "prunable"]
 

@@ -1,4 +1,4 @@
-"""What every retraining schedule is: a function of the original schedule, the number of steps and the pruning report.
+"""Retraining schedules: functions of the original schedule, the number of steps and the report of the pruning before.
 
 Symbols (paper, Section 2.1): the original schedule's peak and floor are eta_1 and eta_T; a cycle retrains for n steps, of
 which floor(warmup * n) are a short cosine warm-up from 0. Imports no PyTorch.
@@ -7,28 +7,46 @@ which floor(warmup * n) are a short cosine warm-up from 0. Imports no PyTorch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, ClassVar
 
-from bimp_exp import lr
-from bimp_exp.lr import Schedule
+from bimp_exp.lr import Schedule, linear
 from bimp_exp.pruning.report import PruneReport as PruneReport  # the schedules take it from here
+from bimp_exp.schedule._rates import with_warmup
 from bimp_exp.types import Share
 
+if TYPE_CHECKING:
+    import torch
 
-class Retraining(Protocol):
-    """A retraining schedule: one option of ``conf/schedule/``.
 
-    Its attribute ``extra_pass`` says, where there is one, that it needs a pass over the training images after every pruning.
-    """
+class Retraining:
+    """A retraining schedule: base of the options of ``conf/schedule/``."""
+
+    extra_pass: ClassVar[bool] = False
+    """Whether it needs a pass over the training data after every pruning, for ``train_metric_pruned``."""
+
+    adaptive: ClassVar[bool] = True
+    """Whether the rates depend on what the pruning did. Where not, they follow from the original schedule, the number of steps
+    and what the plan knows of the report, ``fraction`` and ``length_ratio``."""
 
     def __call__(self, original: Schedule, num_steps: int, report: PruneReport) -> Schedule:
-        """The learning rates of the ``num_steps`` steps after the pruning that ``report`` describes."""
-        ...
+        """The learning rates of retraining.
+
+        original: the rates of dense training.
+        num_steps: n, at least 1.
+        report: of the pruning before.
+        """
+        raise NotImplementedError
+
+    def lr_scheduler(
+        self, optimizer: torch.optim.Optimizer, *, original: Schedule, num_steps: int, report: PruneReport
+    ) -> torch.optim.lr_scheduler.LambdaLR:
+        """These rates for a loop of one's own, as ``Schedule.lr_scheduler`` gives them."""
+        return self(original, num_steps, report).lr_scheduler(optimizer)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Discounted:
-    """Linear from d * eta_1 to 0 after a warm-up, with the discount d of the subclass (LLR has d = 1)."""
+class Discounted(Retraining):
+    """Linear from d * eta_1 to 0 after a warm-up, with the discount d of the subclass."""
 
     warmup: Share
 
@@ -37,6 +55,5 @@ class Discounted:
         raise NotImplementedError
 
     def __call__(self, original: Schedule, num_steps: int, report: PruneReport) -> Schedule:
-        """See Retraining."""
         peak = self.discount(report) * original.peak
-        return lr.with_warmup(peak, self.warmup, num_steps, lambda n: lr.linear(peak, n))
+        return with_warmup(peak, self.warmup, num_steps, lambda n: linear(peak, n))
