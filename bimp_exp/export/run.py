@@ -105,7 +105,7 @@ def check(name: str, expected: Tensor, outputs: Tensor) -> dict[str, float]:
 def _test_images(dataset: Dataset) -> Tensor:
     """The first test images as the network sees them, at least two."""
     data = dataset.load(torch.device("cpu"))
-    images, _ = next(data.batches(data.test, MAX_IMAGES))
+    images: Tensor = next(data.batches(data.test, MAX_IMAGES)).inputs
     if len(images) < 2:
         raise DataError("dataset.num_test_images must be at least 2 to export a network for any number of images")
     return images

@@ -59,13 +59,15 @@ def sparsity_all_parameters(model: nn.Module) -> float:
     return _ratio(sum(_num_zeros(parameters)), sum(p.numel() for p in parameters))
 
 
-def multiply_adds(model: nn.Module, image_shape: Sequence[int], *, padding_blind: bool = False) -> dict[str, int]:
-    """Multiply-adds of one image (channels, height, width) for each prunable weight, by name; 0 if not used.
+def multiply_adds(model: nn.Module, item: Any, *, padding_blind: bool = False) -> dict[str, int]:
+    """Multiply-adds of one item for each prunable weight, by name; 0 if not used.
+
+    item: what the model is given for it, or the shape of that without the batch, of which an all-zero tensor is made.
 
     Exact: size of the weight times the positions it is applied to, summed over all uses. ``padding_blind``
     is the published code's rule: a convolution's output has ceil(side / stride) pixels whatever its padding,
     groups are ignored, a linear layer counts once however many tokens it sees, and dilation is refused
-    (ConfigError). One forward pass of a zero image in eval mode; the model's flags and buffers and the random
+    (ConfigError). One forward pass in eval mode; the model's flags and buffers and the random
     state are as before afterwards. Layers that bypass their forward (nn.MultiheadAttention) are not seen.
     """
     weights = prunable(model)
@@ -86,13 +88,18 @@ def multiply_adds(model: nn.Module, image_shape: Sequence[int], *, padding_blind
     try:
         model.eval()
         with torch.no_grad(), torch.random.fork_rng([like.device] if like.is_cuda else []):
-            torch.func.functional_call(model, buffers, (like.new_zeros(1, *image_shape),))
+            torch.func.functional_call(model, buffers, (_inputs(item, like),))
     finally:
         for handle in handles:
             handle.remove()
         for module, training in flags:
             module.training = training
     return counts
+
+
+def _inputs(item: Any, like: Tensor) -> Any:
+    is_shape = isinstance(item, Sequence) and all(isinstance(side, int) for side in item)
+    return like.new_zeros(1, *item) if is_shape else item
 
 
 def theoretical_speedup(

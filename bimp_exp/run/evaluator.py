@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bimp_exp.pruning import metrics
 from bimp_exp.pruning.weights import effective
-from bimp_exp.results.schema import NetworkFacts, Scores
+from bimp_exp.results.schema import LayerFacts, NetworkFacts, Scores
 from bimp_exp.run.state import Env
 from bimp_exp.seeds import derive
 from bimp_exp.training.evaluation import evaluate
@@ -75,9 +75,23 @@ class Evaluator:
     def facts(self) -> NetworkFacts:
         """Sparsity, multiply-adds and theoretical speed-up of the network as it is; it must be a plain one."""
         c = self.env.experiment.conventions
-        return metrics.network_facts(
-            self.net.model,
-            self.env.task,
-            every_weight=c.prune_every_weight,
-            padding_blind=c.padding_blind_multiply_adds,
+        counts = metrics.layer_counts(self.net.model, every_weight=c.prune_every_weight)
+        layers = self.multiply_adds(padding_blind=c.padding_blind_multiply_adds)
+        dense, sparse, speedup = metrics.theoretical_speedup(
+            layers, counts, padding_blind=c.padding_blind_multiply_adds
+        )
+        return NetworkFacts(
+            sparsity=metrics.sparsity(counts),
+            sparsity_all_parameters=metrics.sparsity_all_parameters(self.net.model),
+            multiply_adds_dense=dense,
+            multiply_adds_sparse=sparse,
+            theoretical_speedup=speedup,
+            layers=tuple(LayerFacts(**vars(count), multiply_adds=layers.get(count.name, 0)) for count in counts),
+        )
+
+    def multiply_adds(self, *, padding_blind: bool = False) -> dict[str, int]:
+        """Of one item, by prunable weight; the network must be a plain one."""
+        like = next(iter(self.net.weights.values()), None)
+        return metrics.multiply_adds(
+            self.net.model, self.env.task.example(1, like=like), padding_blind=padding_blind
         )

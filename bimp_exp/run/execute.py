@@ -10,7 +10,7 @@ its own or another's, and continues inside a phase that was cut off. It ends wit
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -174,7 +174,7 @@ def _autosaver(
     return save
 
 
-def _header(env: Env, planned: PlannedPhase, log: Log) -> Mapping[str, Any]:
+def _header(env: Env, planned: PlannedPhase, log: Log) -> dict[str, Any]:
     """What is to be known of a phase without reading its state."""
     name = planned.phase.name
     return {"name": f"{log.display.name}: {name}", "recipe": env.recipes[name], "kind": env.kind}

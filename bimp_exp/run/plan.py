@@ -107,6 +107,7 @@ def make(
     original = lr.schedule(dense_steps, steps_per_epoch)
     planned = []
     first_step = 0
+    rates: Schedule | None
     for number, phase in enumerate(phases):
         num_steps = round(phase.epochs * steps_per_epoch)
         if phase.cycle == 0:

@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 
 from bimp_exp.lr import Schedule
-from bimp_exp.pruning import metrics
 from bimp_exp.results.ledger import ledger
 from bimp_exp.results.schema import BudgetUse, Final, LearningRateCurve, Result
 from bimp_exp.run.evaluator import Evaluator
@@ -36,7 +35,7 @@ def build_result(env: Env, state: RunState, log: Log, started: float) -> Result:
     seconds = time.perf_counter() - started
     spent = ledger(
         results.phases,
-        multiply_adds=sum(metrics.multiply_adds(net.model, env.task).values()),
+        multiply_adds=sum(evaluator.multiply_adds().values()),
         seconds=seconds,
         images_evaluated=results.images_evaluated,
         extra_passes=results.extra_passes,

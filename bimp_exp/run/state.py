@@ -41,7 +41,7 @@ class Env:
     device: torch.device
     data: Data
     task: Task
-    computed_on: Mapping[str, Any]
+    computed_on: dict[str, Any]
     start: str | None
     keys: list[str]
     recipes: Mapping[str, str]
@@ -58,7 +58,7 @@ def make_env(experiment: Experiment, config: Mapping[str, Any], process: Process
         augment_validation=x.conventions.augment_validation,
         memory_format=x.runtime.memory_format,
     )
-    facts = x.runtime.facts(device)
+    facts = x.runtime.facts(device, num_threads=process.num_threads(x.runtime))
     start = None if x.dense_checkpoint is None else checkpoint.digest(x.dense_checkpoint)
     known = facts | {"data": data.fingerprint, "start": start}
     recipes = keys.phase_keys(config, plan, {})
