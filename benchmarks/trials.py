@@ -88,7 +88,7 @@ def first_step(config: dict[str, Any]) -> float:
     from rich.console import Console
 
     from bimp_exp.results import provenance
-    from bimp_exp.results.writer import Record
+    from bimp_exp.results.writer import RunWriter
     from bimp_exp.run import execute as execution
     from bimp_exp.run.progress import Display
     from bimp_exp.sweep import single
@@ -100,7 +100,7 @@ def first_step(config: dict[str, Any]) -> float:
     start = time.perf_counter()
     made = single.experiment(config)
     with TemporaryDirectory() as folder:
-        record = Record(folder=Path(folder), tracking=made.tracking)
+        record = RunWriter(folder=Path(folder), tracking=made.tracking)
         record.begin({"provenance": provenance.collect(config)})
         try:
             execution.run(made, config, record, Watched(Console(quiet=True), made.plan(), "first step"))

@@ -183,7 +183,7 @@ def test_a_command_mirrors_all_below_a_folder(tmp_path: Path) -> None:
                 "tracking: {_target_: bimp_exp.tracking.mlflow.MLflow, uri: 'sqlite:///own.db', experiment: own}\n"
             )
     with (single / "config.yaml").open("a") as file:
-        file.write("tracking: {_target_: bimp_exp.tracking.mlflow.Nothing}\n")
+        file.write("tracking: {_target_: bimp_exp.tracking.mlflow.NoTracking}\n")
     done = sync(tmp_path, "results")
     assert (done.returncode, done.stderr) == (0, "")
     note = "; 1 runs have no store: give --uri and --experiment"

@@ -21,8 +21,8 @@ from bimp_exp.errors import BusyError
 from bimp_exp.lr import Schedule
 from bimp_exp.pruning import metrics
 from bimp_exp.pruning import weights as prune
-from bimp_exp.results.ledger import seconds_of
-from bimp_exp.results.writer import Record
+from bimp_exp.results.schema import Final, PhaseResult, Result
+from bimp_exp.results.writer import RunWriter
 from bimp_exp.run import checkpoint
 from bimp_exp.run import keys as numerics
 from bimp_exp.run import prune_phase as pruning
@@ -42,13 +42,13 @@ POLL = 1.0  # seconds between two looks at a phase that another process computes
 def run(
     experiment: Experiment,
     config: Mapping[str, Any],
-    record: Record,
+    record: RunWriter,
     display: Display,
     *,
     wait: bool = True,
     most_phases: int | None = None,
-) -> dict[str, Any] | None:
-    """Do all that is missing; what the run came to is returned and, last of all, written by ``record``.
+) -> Result | None:
+    """Do all that is missing, and return the result; to write it, last of all, is left to the caller.
 
     most_phases: None, or after how many phases to stop, with no result. BusyError where another process computes the phase
     that comes next, unless we ``wait`` for it.
@@ -59,7 +59,7 @@ def run(
 class Execution:
     """The state of a run: the network, its masks, its optimiser and what was measured."""
 
-    def __init__(self, x: Experiment, config: Mapping[str, Any], record: Record, display: Display) -> None:
+    def __init__(self, x: Experiment, config: Mapping[str, Any], record: RunWriter, display: Display) -> None:
         self.started = time.perf_counter()
         self.x, self.record, self.display = x, record, display
         self.plan = x.plan()
@@ -93,7 +93,7 @@ class Execution:
             num_images=self.history.images_evaluated,
         )  # fmt: skip
 
-    def run(self, *, wait: bool, most_phases: int | None) -> dict[str, Any] | None:
+    def run(self, *, wait: bool, most_phases: int | None) -> Result | None:
         x = self.x
         x.method.attach(x.setting(self.model, self.weights))
         self.optimizer = x.optim.build(self.model.parameters(), x.method.undecayed(), update=self.update)
@@ -181,7 +181,7 @@ class Execution:
     def spent(self) -> dict[str, float]:
         """What the phase that has just ended has cost."""
         phase = self.history.phases[-1]
-        return {"epochs": phase["epochs"], "seconds": seconds_of(phase)}
+        return {"epochs": phase["epochs"], "seconds": PhaseResult.from_json(phase).seconds}
 
     def state(self) -> dict[str, Any]:
         """All that changes during a run."""
@@ -229,16 +229,15 @@ class Execution:
         if scores["validation"] > best:
             self.chosen = {key: value.clone() for key, value in self.model.state_dict().items()} if more else {}
 
-    def finish(self) -> dict[str, Any]:
-        """Write and return the result; the network is the candidate of highest validation accuracy, the first of equals."""
+    def finish(self) -> Result:
+        """Write the network and return the result; the network is the candidate of highest validation accuracy, the first of equals."""
         history = self.history
         if self.chosen:
             self.model.load_state_dict(self.chosen)
-        final = max(history.candidates, key=lambda c: float(c["validation"]))
+        best = max(history.candidates, key=lambda c: float(c["validation"]))
         copy = self.x.network()
         copy.load_state_dict(self.record.save(self.model.state_dict()))
         copy.to(self.device).to(memory_format=self.x.runtime.memory_format)
         self.attest.same_outputs(self.measure.outputs(copy), self.measure.outputs(self.model))
-        result = results.of(self, final=final | self.measure.facts(), seconds=time.perf_counter() - self.started)
-        self.record.finish(result)
-        return result
+        final = Final.from_json(best | self.measure.facts())
+        return results.of(self, final=final, seconds=time.perf_counter() - self.started)
