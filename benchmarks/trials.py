@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.ours import ROOT, Settings, made_up_cifar
 from benchmarks.rounds import Clock, Company, Round, Row, Skipped, attempt, row
-from bimp_exp.results.ledger import seconds_of
+from bimp_exp.results.reader import read_phases
 from bimp_exp.sweep import cells as sweep
 
 BAR = 2.0  # seconds, of a trial after the first and of a start
@@ -59,8 +59,7 @@ def _overhead(settings: Settings, clock: Clock) -> list[Row]:
 
 def _came_to(result: Path) -> tuple[float, float]:
     """When it was written, and the seconds that its run trained and evaluated."""
-    phases = json.loads(result.read_text())["phases"]
-    return result.stat().st_mtime_ns / 1e9, sum(map(seconds_of, phases))
+    return result.stat().st_mtime_ns / 1e9, sum(phase.seconds for phase in read_phases(result.parent))
 
 
 def _starts(settings: Settings, clock: Clock) -> list[Row]:

@@ -131,11 +131,11 @@ def phase_table(result: Result) -> Rows:
                 percent(pruning.sparsity if pruning else 0.0),
                 percent(pruning.sparsity_all_parameters if pruning else 0.0),
                 _rates(rate.first, rate.peak, rate.last) if rate else "",
-                percent(pruning and pruning.before.test),
-                percent(pruning and pruning.right_after.test),
+                percent(pruning.before.test if pruning else None),
+                percent(pruning.right_after.test if pruning else None),
                 percent(phase.metrics.test),
-                percent(pruning and pruning.pruning_stability),
-                number(pruning and pruning.d),
+                percent(pruning.pruning_stability if pruning else None),
+                number(pruning.d if pruning else None),
                 number(phase.images_per_second),
             ]
         )
