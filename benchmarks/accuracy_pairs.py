@@ -49,9 +49,9 @@ def _run(overrides: list[str]) -> dict[str, Any]:
         single.run(config, Path(folder), identity, Console(quiet=True))
         result = read_run(Path(folder)).result
     assert result is not None
-    pruning = result["phases"][-1]["pruning"] or {"right_after": {"test": None}}
-    figures = (result["final"]["test"], pruning["right_after"]["test"], result["final"]["sparsity"])
-    return dict(zip(FIGURES, figures, strict=True)) | {"computed_on": result["computed_on"]}
+    pruning = result.phases[-1].pruning
+    figures = (result.final.test, pruning.right_after.test if pruning else None, result.final.sparsity)
+    return dict(zip(FIGURES, figures, strict=True)) | {"computed_on": result.computed_on}
 
 
 def compare(rows: Sequence[dict[str, Any]], figure: str) -> dict[str, float]:

@@ -26,13 +26,13 @@ from bimp_exp.config.schema import plain
 from bimp_exp.dataset.data import Data, Split
 from bimp_exp.method.base import MethodContext
 from bimp_exp.pruning import weights as prune
-from bimp_exp.results.writer import Record
+from bimp_exp.results.writer import RunWriter
 from bimp_exp.run.experiment import Experiment
 from bimp_exp.run.measure import BATCH
 from bimp_exp.run.progress import Display
 from bimp_exp.run.train_phase import LOGGED_PER_EPOCH
 from bimp_exp.runtime import synchronize
-from bimp_exp.tracking.mlflow import Nothing
+from bimp_exp.tracking.mlflow import NoTracking
 from bimp_exp.training.loop import Epoch, Position, evaluate, fit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -157,7 +157,7 @@ class Ours:
         x.method.attach(context)
         how = x.runtime.resolved(self.device)
         masked = x.method.prunes == "between phases"
-        self.record = Record(folder=Path(settings.folder), tracking=Nothing())
+        self.record = RunWriter(folder=Path(settings.folder), tracking=NoTracking())
         plan = x.plan()
         self.display = Display(Console(quiet=True), plan, "benchmark")
         self.display.phase(plan.phases[0])

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.ours import ROOT, Settings, made_up_cifar
 from benchmarks.rounds import Clock, Company, Round, Row, Skipped, attempt, row
-from bimp_exp.results.ledger import seconds_of
+from bimp_exp.results.reader import read_phases
 from bimp_exp.sweep import cells as sweep
 
 BAR = 2.0  # seconds, of a trial after the first and of a start
@@ -59,8 +59,7 @@ def _overhead(settings: Settings, clock: Clock) -> list[Row]:
 
 def _came_to(result: Path) -> tuple[float, float]:
     """When it was written, and the seconds that its run trained and evaluated."""
-    phases = json.loads(result.read_text())["phases"]
-    return result.stat().st_mtime_ns / 1e9, sum(map(seconds_of, phases))
+    return result.stat().st_mtime_ns / 1e9, sum(phase.seconds for phase in read_phases(result.parent))
 
 
 def _starts(settings: Settings, clock: Clock) -> list[Row]:
@@ -88,7 +87,7 @@ def first_step(config: dict[str, Any]) -> float:
     from rich.console import Console
 
     from bimp_exp.results import provenance
-    from bimp_exp.results.writer import Record
+    from bimp_exp.results.writer import RunWriter
     from bimp_exp.run import execute as execution
     from bimp_exp.run.progress import Display
     from bimp_exp.sweep import single
@@ -100,7 +99,7 @@ def first_step(config: dict[str, Any]) -> float:
     start = time.perf_counter()
     made = single.experiment(config)
     with TemporaryDirectory() as folder:
-        record = Record(folder=Path(folder), tracking=made.tracking)
+        record = RunWriter(folder=Path(folder), tracking=made.tracking)
         record.begin({"provenance": provenance.collect(config)})
         try:
             execution.run(made, config, record, Watched(Console(quiet=True), made.plan(), "first step"))

@@ -16,8 +16,7 @@ from rich.console import Console
 from bimp_exp.config import schema as config
 from bimp_exp.config.resolve import resolve, without_hydra
 from bimp_exp.pruning import weights as prune
-from bimp_exp.report import run_plots
-from bimp_exp.results.writer import Record
+from bimp_exp.results.writer import RunWriter
 from bimp_exp.run import execute as execution
 from bimp_exp.run import plan
 from bimp_exp.run.progress import Display
@@ -106,17 +105,18 @@ SMALL = [
 def test_every_method_reaches_its_goal_and_leaves_a_plain_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, precision: str
 ) -> None:
-    monkeypatch.setattr(run_plots, "save_plots", lambda folder, result: None)  # slow, and tested elsewhere
     cfg = composed(*SMALL, f"method={method}", f"runtime.precision={precision}")
     made = instantiate(cfg, _convert_="all")
     made.check()
-    result = execution.run(
-        made, cfg, Record(folder=tmp_path, tracking=made.tracking), Display(Console(quiet=True), made.plan(), "test")
+    done = execution.run(
+        made, cfg, RunWriter(folder=tmp_path, tracking=made.tracking), Display(Console(quiet=True), made.plan(), "test")
     )
     state, fresh = torch.load(tmp_path / "model.pt", weights_only=True), made.network()
     plain, prunable = fresh.state_dict(), prune.prunable(fresh)
     assert {n: (w.shape, w.dtype) for n, w in state.items()} == {n: (w.shape, w.dtype) for n, w in plain.items()}
     assert all(w.isfinite().all() for w in state.values())
+    assert done is not None
+    result = done.to_json()
     json.dumps(result, allow_nan=False)  # every number of it is finite
     num_weights = sum(w.numel() for w in prunable.values())
     num_zeros = sum(int((state[name] == 0).sum()) for name in prunable)

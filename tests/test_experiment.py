@@ -12,17 +12,17 @@ import torch
 from hydra.utils import instantiate
 from rich.console import Console
 
-from bimp_exp import files, optim
+from bimp_exp import optim
 from bimp_exp.errors import ConfigError, InvariantError
 from bimp_exp.method import gmp
 from bimp_exp.pruning import weights as prune
-from bimp_exp.results.writer import Record
+from bimp_exp.results.writer import RunWriter
 from bimp_exp.run import execute as execution
 from bimp_exp.run import experiment
 from bimp_exp.run import prune_phase as pruning
 from bimp_exp.run.measure import Measure
 from bimp_exp.run.progress import Display
-from bimp_exp.tracking.mlflow import Nothing
+from bimp_exp.tracking.mlflow import NoTracking
 from tests.conftest import ROOT, composed
 
 TINY = [
@@ -36,11 +36,11 @@ def do(folder: Path, *overrides: str) -> Any:
     """The result of a run, its lines of metrics.jsonl and its final state_dict."""
     config = composed(*overrides)
     made: experiment.Experiment = instantiate(config, _convert_="all")
-    files.write_json(folder / "run.json", {"name": "test", "choices": {}, "swept": {}, "metric": "accuracy"})
     display = Display(Console(quiet=True), made.plan(), "test")
-    result = execution.run(made, config, Record(folder=folder, tracking=Nothing()), display)
+    result = execution.run(made, config, RunWriter(folder=folder, tracking=NoTracking()), display)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return result, lines, torch.load(folder / "model.pt", weights_only=True)
+    assert result is not None
+    return result.to_json(), lines, torch.load(folder / "model.pt", weights_only=True)
 
 
 def test_the_test_images_are_used_around_pruning_and_at_the_end_of_a_phase_only(

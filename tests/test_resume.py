@@ -18,11 +18,11 @@ from hydra.utils import instantiate
 from rich.console import Console
 
 from bimp_exp.errors import DataError
-from bimp_exp.results.writer import Record, claim
+from bimp_exp.results.writer import RunWriter, claim
 from bimp_exp.run import execute as execution
 from bimp_exp.run.progress import Display
 from bimp_exp.store import phases as store
-from bimp_exp.tracking.mlflow import Nothing
+from bimp_exp.tracking.mlflow import NoTracking
 from tests.conftest import ROOT, composed
 
 TINY = ["dataset.subset=200", "model.depth=8", "optim.batch_size=32", "runtime.threads=1", "store=own", "tracking=none"]
@@ -45,9 +45,11 @@ def do(folder: Path, values: dict[str, Any]) -> None:
     """What ``python run.py`` does, in this process."""
     made = instantiate(values, _convert_="all")
     with claim(folder, values):
-        record = Record(folder=folder, tracking=Nothing())
+        record = RunWriter(folder=folder, tracking=NoTracking())
         record.begin({"name": "test", "choices": {}, "swept": {}, "metric": "accuracy"})
-        execution.run(made, values, record, Display(Console(quiet=True), made.plan(), "test"))
+        result = execution.run(made, values, record, Display(Console(quiet=True), made.plan(), "test"))
+        assert result is not None
+        record.finish(result)
 
 
 def came_to(folder: Path) -> tuple[Any, list[Any], dict[str, torch.Tensor]]:

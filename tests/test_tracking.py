@@ -16,7 +16,7 @@ import pytest
 from bimp_exp.errors import ConfigError
 from bimp_exp.results.reader import read_metrics
 from bimp_exp.tracking.mirror import Mirror
-from bimp_exp.tracking.mlflow import Nothing
+from bimp_exp.tracking.mlflow import NoTracking
 from tests.conftest import ROOT
 from tests.report.fake import add_lines, make_run, make_sweep
 
@@ -366,8 +366,8 @@ def test_relative_database_starts_at_the_current_directory(tmp_path: Path, monke
 
 
 def test_nothing_does_nothing(tmp_path: Path) -> None:
-    Nothing().sync(tmp_path)
-    Nothing().sync_sweep(tmp_path, over=True)
+    NoTracking().sync(tmp_path)
+    NoTracking().sync_sweep(tmp_path, over=True)
     assert not list(tmp_path.iterdir())
 
 

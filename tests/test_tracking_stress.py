@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from bimp_exp.results import flat
 from bimp_exp.results.reader import read_run
+from bimp_exp.tracking import entries
 from bimp_exp.tracking.mirror import Mirror
 from bimp_exp.tracking.mlflow_store import ENVIRONMENT
 from tests.conftest import ROOT
@@ -34,8 +34,8 @@ PROCESSES = int(os.environ.get("BIMP_PROCESSES", "8"))
 def wanted(folder: Path) -> list[tuple[str, int, float]]:
     """Every point that MLflow shall have of the run: its lines and, once it is finished, its final figures."""
     run = read_run(folder)
-    final = {} if run.result is None else flat.final_metrics(run)
-    return sorted(on_disk(folder) + [(key, final["step"], value) for key, value in flat.numbers(final).items()])
+    final = {} if run.result is None else entries.final_metrics(run)
+    return sorted(on_disk(folder) + [(key, final["step"], value) for key, value in entries.numbers(final).items()])
 
 
 def named(mirror: Mirror) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def test_a_command_mirrors_all_below_a_folder(tmp_path: Path) -> None:
                 "tracking: {_target_: bimp_exp.tracking.mlflow.MLflow, uri: 'sqlite:///own.db', experiment: own}\n"
             )
     with (single / "config.yaml").open("a") as file:
-        file.write("tracking: {_target_: bimp_exp.tracking.mlflow.Nothing}\n")
+        file.write("tracking: {_target_: bimp_exp.tracking.mlflow.NoTracking}\n")
     done = sync(tmp_path, "results")
     assert (done.returncode, done.stderr) == (0, "")
     note = "; 1 runs have no store: give --uri and --experiment"

@@ -16,11 +16,12 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from bimp_exp.dataset.data import Data
-from bimp_exp.results.writer import Record
+from bimp_exp.results.schema import Result
+from bimp_exp.results.writer import RunWriter
 from bimp_exp.run import execute as execution
 from bimp_exp.run.experiment import Experiment
 from bimp_exp.run.progress import Display
-from bimp_exp.tracking.mlflow import Nothing
+from bimp_exp.tracking.mlflow import NoTracking
 from tests import toys
 from tests.conftest import ROOT, composed
 
@@ -59,11 +60,11 @@ class Pixels:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nowhere(Record):
+class Nowhere(RunWriter):
     """A record that writes nothing."""
 
     folder: Path = ROOT / "nowhere"
-    tracking: Any = field(default_factory=Nothing)
+    tracking: Any = field(default_factory=NoTracking)
 
     def restart(self, points: list[dict[str, Any]]) -> None: ...
 
@@ -72,7 +73,7 @@ class Nowhere(Record):
     def save(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: value.clone() for name, value in weights.items()}
 
-    def finish(self, result: dict[str, Any]) -> None: ...
+    def finish(self, result: Result) -> None: ...
 
 
 class Forgetful:
@@ -107,7 +108,7 @@ def experiment(method: str, selector: str = "global", schedule: str = "allr", **
     kept = {
         "dataset": Pixels(),
         "model": network,
-        "tracking": Nothing(),
+        "tracking": NoTracking(),
         "store": Forgetful(),
         "sparsity": 0.5,
     } | changes
@@ -124,7 +125,10 @@ def run(made: Experiment) -> dict[str, Any]:
     threads, deterministic = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     try:
         made.check()
-        return execution.run(made, parts("method", "imp"), Nowhere(), Display(Console(quiet=True), made.plan(), "toy"))
+        display = Display(Console(quiet=True), made.plan(), "toy")
+        result = execution.run(made, parts("method", "imp"), Nowhere(), display)
+        assert result is not None
+        return result.to_json()
     finally:
         torch.set_num_threads(threads)
         torch.set_deterministic_debug_mode(deterministic)

@@ -1,7 +1,6 @@
 """``python -m bimp_exp.report FOLDER``: the table of a run, or of a sweep, whose summary.* files are written anew.
 
-With ``--rows KEYS --columns KEYS`` (swept keys, separated by commas) a sweep's pivot instead, in pivot.* files. With
-``NAME --mlflow URI --to FOLDER`` the same for the sweep of that name (or run id) as MLflow holds it.
+With ``--rows KEYS --columns KEYS`` (swept keys, separated by commas) a sweep's pivot instead, in pivot.* files.
 """
 
 from __future__ import annotations
@@ -17,17 +16,12 @@ from bimp_exp.report import pivot_table
 from bimp_exp.report.pivot import WITHIN
 from bimp_exp.report.summary import print_run, print_summary, write_summary
 from bimp_exp.results.reader import read_sweep
-from bimp_exp.tracking.from_mlflow import fetch
 
 
 def main(arguments: list[str]) -> int:
     """Exit status 2 where the folder holds neither a run nor a sweep, or the keys are not those of its grid."""
     parser = Parser(prog="python -m bimp_exp.report", description="Tables of a run or a sweep.")
-    parser.add_argument(
-        "sweep", metavar="FOLDER", help="of a run or of a sweep; with --mlflow, a sweep's name or run id"
-    )
-    parser.add_argument("--mlflow", metavar="URI", help="read the sweep from this store instead of from disk")
-    parser.add_argument("--to", metavar="FOLDER", type=Path, help="where the files go then")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="of a run or of a sweep")
     parser.add_argument("--rows", metavar="KEYS", help="swept keys, separated by commas: write a pivot")
     parser.add_argument("--columns", metavar="KEYS", help="the keys against them")
     parser.add_argument(
@@ -44,19 +38,16 @@ def main(arguments: list[str]) -> int:
             raise ConfigError("--rows and --columns make a pivot together: give both or neither")
         if not given.within >= 0:
             raise ConfigError(f"--within {given.within:g} must be a percentage of at least 0")
-        if (given.mlflow is None) != (given.to is None):
-            raise ConfigError("--mlflow URI and --to FOLDER go together: give both or neither")
-        source = Path(given.sweep)
-        if given.mlflow is None and given.rows is None and not (source / "sweep.json").exists():
-            print_run(source, console)
+        folder = given.folder
+        if given.rows is None and not (folder / "sweep.json").exists():
+            print_run(folder, console)
             return 0
-        sweep = read_sweep(source) if given.mlflow is None else fetch(given.mlflow, given.sweep)
-        to = given.to or source
+        sweep = read_sweep(folder)
         if given.rows is not None:
             rows, columns = given.rows.split(","), given.columns.split(",")
-            pivot_table.report(sweep, to, rows, columns, console, within=given.within / 100)
+            pivot_table.report(sweep, folder, rows, columns, console, within=given.within / 100)
         else:
-            write_summary(sweep, to)
+            write_summary(sweep, folder)
             print_summary(sweep, console)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -34,7 +34,6 @@ from bimp_exp.cli.commands import Parser, columns
 from bimp_exp.errors import DataError
 from bimp_exp.lease import living
 from bimp_exp.results import reader as disk
-from bimp_exp.results.ledger import seconds_of
 from bimp_exp.run import plan
 from bimp_exp.sweep import squeue
 from bimp_exp.sweep.worker import pending
@@ -106,15 +105,13 @@ def current(root: Path) -> list[Path]:
 
 def look(folder: Path) -> Status:
     """The state of every run of the sweep in ``folder``; opens no file of a run but the lease of one that runs."""
-    facts = disk.read_json(folder / "sweep.json")
-    if facts is None:
-        raise DataError(f"{folder / 'sweep.json'}: absent; give the folder of a sweep (python run.py -m ...)")
+    facts = disk.read_sweep_facts(folder)
     runs: dict[str, list[str]] = {state: [] for state in STATES}
-    for run in facts["runs"]:
+    for run in facts.runs:
         runs[_state(folder / run)].append(run)
-    names = {run: cell["name"] for run, cell in facts.get("cells", {}).items()}
+    names = {run: cell.name for run, cell in facts.cells.items()}
     broken_off = sum((folder / run / "run.json").exists() for run in runs["waiting"])
-    return Status(folder=folder, name=facts["name"], runs=runs, names=names, broken_off=broken_off)
+    return Status(folder=folder, name=facts.name, runs=runs, names=names, broken_off=broken_off)
 
 
 def _state(run: Path) -> str:
@@ -211,12 +208,12 @@ def _last_points(path: Path) -> list[dict[str, Any]]:
 def finished(run: Path) -> Finished:
     """Of a run with a result."""
     phases = disk.read_phases(run)
-    facts = disk.read_json(run / "run.json") or {}
-    interruptions, lost = facts.get("starts", 1) - 1, 0.0
-    if interruptions:
-        elapsed = (run / "result.json").stat().st_mtime - datetime.fromisoformat(facts["started"]).timestamp()
-        lost = max(0.0, elapsed - sum(map(seconds_of, phases)))
-    spent = [(p.get("key", f"{run}/{p['name']}"), p["seconds_training"], p["epochs"], seconds_of(p)) for p in phases]
+    facts = disk.read_run_facts(run)
+    interruptions, lost = facts.starts - 1 if facts else 0, 0.0
+    if facts and interruptions:
+        elapsed = (run / "result.json").stat().st_mtime - datetime.fromisoformat(facts.started).timestamp()
+        lost = max(0.0, elapsed - sum(phase.seconds for phase in phases))
+    spent = [(p.key or f"{run}/{p.name}", p.seconds_training, p.epochs, p.seconds) for p in phases]
     return Finished(phases=spent, interruptions=interruptions, lost=lost)
 
 

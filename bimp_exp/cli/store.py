@@ -168,7 +168,7 @@ def needs(results: Path, *, keep_finished: bool) -> set[str | None]:
             needed.update(_recipes(config))
     if keep_finished:
         for folder in disk.find(results, "result.json"):
-            needed.update(phase.get("key") for phase in disk.read_phases(folder))
+            needed.update(phase.key for phase in disk.read_phases(folder))
     return needed
 
 

@@ -1,4 +1,4 @@
-"""The files and the printed form of a pivot: pivot.md and .html for readers, pivot.csv with every digit."""
+"""The files and the printed form of a pivot: pivot.md, .html and .tex for readers, pivot.csv with every digit."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ MARKS = {"best": " *", "tie": " ≈", "": ""}
 def report(
     sweep: Sweep, folder: Path, rows: Sequence[str], columns: Sequence[str], console: Console, *, within: float = WITHIN
 ) -> None:
-    """Write pivot.csv, .md and .html of ``sweep`` to ``folder``, atomically, and print the table."""
+    """Write pivot.csv, .md, .tex and .html of ``sweep`` to ``folder``, atomically, and print the table."""
     made = pivot(sweep, rows, columns, within=within)
     table, lines = cells(made), notes(made, sweep.metric)
     files.write(folder / "pivot.csv", flat(made).to_csv(index=False).encode())
     files.write(folder / "pivot.md", render.markdown(sweep, table, lines).encode())
+    files.write(folder / "pivot.tex", render.latex(table).encode())
     files.write(folder / "pivot.html", render.html(sweep, table, lines, None).encode())
     print_table(sweep.name, table, console)
     for line in [*lines, *(f"{name}: {problem}" for name, problem in sweep.problems)]:
@@ -95,6 +96,7 @@ def flat(made: Pivot) -> pd.DataFrame:
                 "test_std": entry.std if entry else nan,
                 "validation": entry.validation if entry else nan,
                 "reached_sparsity": entry.sparsity if entry else nan,
+                "sparsity_all_parameters": entry.sparsity_all_parameters if entry else nan,
                 "off_budget": entry.off_budget if entry else "",
                 "mark": entry.mark if entry else "",
                 "closest_sparsity": place.sparsity if isinstance(place, Closest) else nan,

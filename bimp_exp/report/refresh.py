@@ -6,12 +6,11 @@ the cost stays at about 2 % of one process, whatever the size of the sweep and t
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 from bimp_exp.lease import Lease
-from bimp_exp.results.reader import read_sweep
+from bimp_exp.results.reader import read_sweep, read_sweep_facts
 
 EVERY = 30.0  # seconds
 PER_RUN = 0.1  # seconds
@@ -21,7 +20,7 @@ POLL = 0.2  # seconds
 def if_due(folder: Path) -> bool:
     """Write it if it is older than ``EVERY``, and than ``PER_RUN`` for each run, and no other process is at it; whether so."""
     age = time.time() - _written(folder)
-    if age < EVERY or age < PER_RUN * len(json.loads((folder / "sweep.json").read_text())["runs"]):
+    if age < EVERY or age < PER_RUN * len(read_sweep_facts(folder).runs):
         return False
     lease = Lease.take(folder / "summary.lease")
     if lease is None:

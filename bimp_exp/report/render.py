@@ -1,33 +1,64 @@
-"""Tables as rows of strings, and those rows as Markdown, as one HTML file and on the terminal."""
+"""Tables as rows of strings, and those rows as Markdown, LaTeX, one HTML file and on the terminal."""
 
 from __future__ import annotations
 
 import re
 from base64 import b64encode
 from collections.abc import Sequence
-from html import escape
 from math import isnan
 from typing import Any
 
 import pandas as pd
+from jinja2 import Environment
 from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from bimp_exp.results.reader import Sweep, is_absent
+from bimp_exp.results.schema import Result
 
 Rows = list[list[str]]  # the first row is the heading
 
+ALL_PARAMETERS = "sparsity of all parameters [%]"
 OFF_BUDGET = "off budget: epochs used/allowed where a run did not use exactly its budget; such rows do not compare."
 CANDIDATES = (
     "after training, after fine-tuning: test means; * marks the network that a run ends with, the one of higher validation"
-    " accuracy, in all runs of the row or in so many of them. The main column is of the marked ones."
+    " {metric}, in all runs of the row or in so many of them. The main column is of the marked ones."
 )
-STYLE = """body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<title>{{ sweep.name }}</title>
+<style>
+body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
 table { border-collapse: collapse }
 th, td { padding: .3em .8em; text-align: right; border-bottom: 1px solid #ddd }
 th:first-child, td:first-child { text-align: left } th { border-bottom: 2px solid #222 }
 tr:hover td { background: #f4f4f4 } img { max-width: 100% } code { background: #f4f4f4; padding: .1em .3em }
-div { overflow-x: auto }"""
+div { overflow-x: auto }
+</style></head><body>
+<h1>{{ sweep.name }}</h1>
+<p><code>{{ sweep.command }}</code></p>
+<div><table>
+<tr>{% for cell in head %}<th>{{ cell }}</th>{% endfor %}</tr>
+{% for row in body %}
+<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</table></div>
+{% for note in notes %}
+<p>{{ note }}</p>
+{% endfor %}
+{% if sweep.problems %}
+<h2>Runs without a result</h2>
+<ul>
+{% for name, problem in sweep.problems %}
+<li>{{ name }}: {{ problem }}</li>
+{% endfor %}
+</ul>
+{% endif %}
+{% if plot %}
+<p><img alt="the table as a plot" src="data:image/png;base64,{{ plot }}"></p>
+{% endif %}
+</body></html>
+"""
 
 
 def percent(value: float | None) -> str:
@@ -35,12 +66,11 @@ def percent(value: float | None) -> str:
     return "" if value is None or isnan(value) else f"{100 * value:.2f}"
 
 
-def number(value: float | str | None) -> str:
-    """4 significant digits (whole numbers below 10^9 in full), blank where there is none; "inf" stays."""
-    figure = float("nan") if value is None else float(value)
-    if isnan(figure):
+def number(value: float | None) -> str:
+    """4 significant digits (whole numbers below 10^9 in full), blank where there is none."""
+    if value is None or isnan(value):
         return ""
-    return f"{figure:.0f}" if 1000 <= abs(figure) < 1e9 else f"{figure:.4g}"
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def text(swept: Any) -> str:
@@ -66,6 +96,7 @@ def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> tuple[R
         "after training [%]": after["training"],
         "after fine-tuning [%]": after["finetune"],
         "sparsity [%]": [percent(value) for value in frame["final_sparsity"]],
+        ALL_PARAMETERS: [percent(value) for value in frame["sparsity_all_parameters"]],
         "theoretical speed-up": [number(value) for value in frame["theoretical_speedup"]],
         "pruning stability [%]": [percent(value) for value in frame["pruning_stability"]],
         "epochs": [number(value) for value in frame["epochs_used"]],
@@ -83,36 +114,29 @@ def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> tuple[R
     same = ", ".join(f"{name} {max(cells)}" for name, cells in equal.items() if any(cells))
     notes = [f"Equal throughout: {same}."] if same else []
     notes += [OFF_BUDGET] if any(frame["off_budget"]) else []
-    notes += [CANDIDATES] if any(after["training"]) else []
+    notes += [CANDIDATES.format(metric=metric)] if any(after["training"]) else []
     return [list(shown), *(list(row) for row in zip(*shown.values(), strict=True))], notes
 
 
-def phase_table(result: dict[str, Any]) -> Rows:
+def phase_table(result: Result) -> Rows:
     """The phases of a run; d is the larger of d1 and d2, the drops that ALLR's learning rate follows."""
-    heading = [
-        "phase",
-        "epochs",
-        "sparsity [%]",
-        "learning rate",
-        "test before [%]",
-        "right after [%]",
-        "test after [%]",
-    ]
-    rows = [[*heading, "stability [%]", "d", "images/s"]]
-    for phase in result["phases"]:
-        pruning = phase["pruning"] or {}
+    heading = ["phase", "epochs", "sparsity [%]", ALL_PARAMETERS, "learning rate", "test before [%]", "right after [%]"]
+    rows = [[*heading, "test after [%]", "stability [%]", "d", "images/s"]]
+    for phase in result.phases:
+        pruning, rate = phase.pruning, phase.learning_rate
         rows.append(
             [
-                phase["name"],
-                number(phase["epochs"]),
-                percent(pruning.get("sparsity", 0.0)),
-                _rates(**phase["learning_rate"]) if phase["learning_rate"] else "",
-                percent(pruning.get("before", {}).get("test")),
-                percent(pruning.get("right_after", {}).get("test")),
-                percent(phase["metrics"].get("test")),
-                percent(pruning.get("pruning_stability")),
-                number(pruning.get("d")),
-                number(phase["images_per_second"]),
+                phase.name,
+                number(phase.epochs),
+                percent(pruning.sparsity if pruning else 0.0),
+                percent(pruning.sparsity_all_parameters if pruning else 0.0),
+                _rates(rate.first, rate.peak, rate.last) if rate else "",
+                percent(pruning.before.test if pruning else None),
+                percent(pruning.right_after.test if pruning else None),
+                percent(phase.metrics.test),
+                percent(pruning.pruning_stability if pruning else None),
+                number(pruning.d if pruning else None),
+                number(phase.images_per_second),
             ]
         )
     return rows
@@ -129,24 +153,20 @@ def markdown(sweep: Sweep, table: Rows, notes: Sequence[str]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def html(sweep: Sweep, table: Rows, notes: Sequence[str], image: bytes | None) -> str:
-    """The same as one HTML file, with the plot (a PNG) inside it if there is one."""
-    plot = b64encode(image).decode() if image else ""
+def latex(table: Rows) -> str:
+    """The table alone as a LaTeX tabular, for booktabs."""
     head, *body = table
-    rows = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
-    rows += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
-    problems = [f"<li>{escape(name)}: {escape(problem)}</li>" for name, problem in sweep.problems]
-    parts = [
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
-        f"<title>{escape(sweep.name)}</title>\n<style>\n{STYLE}\n</style></head><body>",
-        f"<h1>{escape(sweep.name)}</h1>\n<p><code>{escape(sweep.command)}</code></p>",
-        "<div><table>\n" + "\n".join(rows) + "\n</table></div>",
-        *(f"<p>{escape(note)}</p>" for note in notes),
-        "<h2>Runs without a result</h2>\n<ul>\n" + "\n".join(problems) + "\n</ul>" if problems else "",
-        f'<p><img alt="the table as a plot" src="data:image/png;base64,{plot}"></p>' if plot else "",
-        "</body></html>\n",
-    ]
-    return "\n".join(part for part in parts if part)
+    text = pd.DataFrame(body, columns=head).to_latex(
+        index=False, escape=True, column_format=f"l{'r' * (len(head) - 1)}"
+    )
+    return text.replace("±", r"$\pm$").replace("≈", r"$\approx$")
+
+
+def html(sweep: Sweep, table: Rows, notes: Sequence[str], image: bytes | None) -> str:
+    """The page as one HTML file, with the plot (a PNG) inside it if there is one."""
+    page = Environment(autoescape=True, trim_blocks=True, keep_trailing_newline=True).from_string(PAGE)
+    plot = b64encode(image).decode() if image else ""
+    return page.render(sweep=sweep, head=table[0], body=table[1:], notes=notes, plot=plot)
 
 
 def rich_table(title: str, table: Rows) -> Table:
@@ -179,7 +199,7 @@ def _all_equal(cells: Sequence[str], counts: Sequence[int]) -> bool:
     return len(common) == 1 and {*cells} <= common | {""}
 
 
-def _rates(*, first: float, peak: float, last: float) -> str:
+def _rates(first: float, peak: float, last: float) -> str:
     """ "first → peak → last", without the peak where it is one of the ends."""
     rates = [first, last] if peak in (first, last) else [first, peak, last]
     return " → ".join(f"{rate:.3g}" for rate in rates)

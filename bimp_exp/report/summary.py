@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,24 @@ from bimp_exp.report.figures import save
 from bimp_exp.report.grid_plot import grid_figure
 from bimp_exp.results.reader import ABSENT, Run, Sweep, read_run, read_sweep
 
+BOTH = ("training", "finetune")  # phases of a run that ends with the better one of two networks
+
 
 def summarise(sweep_dir: Path) -> pd.DataFrame:
     """A row per cell, in the grid's order: the swept keys but ``seed`` and, over the cell's n finished runs:
 
     n, status, test_mean, test_std (ddof = 1; blank for n = 1), the means validation, after_training and
-    after_finetune (test, of the runs that have both), chosen_training and chosen_finetune (how many runs end
-    with the one or the other), final_sparsity, theoretical_speedup, pruning_stability (of the last cycle),
-    epochs_used, multiply_adds (forward and backward, of training), images_per_second (of training) and seconds,
-    and off_budget: "used/allowed" epochs where a run did not use exactly its budget. Accuracies are in [0, 1].
+    after_finetune (test, of the runs that have both), chosen_training and chosen_finetune (how many runs end with
+    the one or the other), final_sparsity, sparsity_all_parameters, theoretical_speedup (of the runs where it could
+    be counted), pruning_stability (of the last cycle), epochs_used, multiply_adds (forward and backward, of
+    training), images_per_second (of training), seconds (of computing the phases, also of those that another run
+    computed), and off_budget: "used/allowed" epochs where a run did not use exactly its budget. Scores are in [0, 1].
     """
     return _frame(read_sweep(sweep_dir))
 
 
 def write_summary(sweep: Sweep, folder: Path) -> None:
-    """Write summary.csv (unrounded), .md, .png and, last, .html (self-contained) to ``folder``, atomically."""
+    """Write summary.csv (unrounded), .md, .tex, .png and, last, .html (self-contained) to ``folder``, atomically."""
     frame = _frame(sweep)
     table, notes = render.grid_table(frame, sweep.keys, sweep.metric)
     save(grid_figure(frame, sweep.keys, sweep.metric), folder / "summary.png")
@@ -42,6 +45,7 @@ def write_summary(sweep: Sweep, folder: Path) -> None:
     exact = frame.assign(**{key: [render.text(value) for value in frame[key]] for key in sweep.keys})
     files.write(folder / "summary.csv", exact.to_csv(index=False).encode())
     files.write(folder / "summary.md", render.markdown(sweep, table, notes).encode())
+    files.write(folder / "summary.tex", render.latex(table).encode())
     files.write(folder / "summary.html", render.html(sweep, table, notes, image).encode())
 
 
@@ -61,12 +65,12 @@ def print_run(run_dir: Path, console: Console) -> None:
     if run.result is None:
         print_line(f"{run.name}: {run.status}" + (f": {run.failure}" if run.failure else ""), console)
     else:
-        final = run.result["final"]
+        final = run.result.final
         print_table(run.name, render.phase_table(run.result), console)
         print_line(
-            f"final: test {run.metric} {render.percent(final.get('test'))} %,"
-            f" sparsity {render.percent(final['sparsity'])} %,"
-            f" theoretical speed-up {render.number(final['theoretical_speedup'])}",
+            f"final: test {run.metric} {render.percent(final.test)} %, sparsity {render.percent(final.sparsity)} %"
+            f" ({render.percent(final.sparsity_all_parameters)} % of all parameters), theoretical speed-up"
+            f" {render.number(final.theoretical_speedup) or 'not counted'}",
             console,
         )
     print_line(f"files: {run_dir}", console)
@@ -100,48 +104,35 @@ def _frame(sweep: Sweep) -> pd.DataFrame:
 def _row(runs: Sequence[Run]) -> dict[str, Any]:
     results = [run.result for run in runs if run.result is not None]
     counts = Counter(run.status for run in runs)
-    finals = [result["final"] for result in results]
-    budgets = [result["budget"] for result in results]
-    last = [phase["pruning"] for r in results for phase in r["phases"][-1:] if phase["pruning"]]
-    tests = _there([final.get("test") for final in finals])
-    two = [r for r in results if {"training", "finetune"} <= {c["phase"] for c in r.get("candidates", [])}]
-    ledgers = [result["ledger"] for result in results if "ledger" in result]
-    off = {f"{b['epochs_used']:g}/{b['epochs']:g}": None for b in budgets if b["epochs_used"] != b["epochs"]}
+    finals = [result.final for result in results]
+    budgets = [result.budget for result in results]
+    last = [pruning for result in results if (pruning := result.phases[-1].pruning)]
+    after = [{candidate.phase: candidate.test for candidate in result.candidates or ()} for result in results]
+    two = [(result.final, tests) for result, tests in zip(results, after, strict=True) if tests.keys() >= set(BOTH)]
+    off = {
+        f"{budget.epochs_used:g}/{budget.epochs:g}": None for budget in budgets if budget.epochs_used != budget.epochs
+    }
     return {
         "n": len(results),
         "status": ", ".join(f"{count} {status}" for status, count in counts.items()),
-        "test_mean": _mean(tests),
-        "test_std": float(np.std(tests, ddof=1)) if len(tests) > 1 else np.nan,
-        "validation": _mean([final.get("validation") for final in finals]),
-        **{f"after_{name}": _mean([_after(result, name) for result in two]) for name in ("training", "finetune")},
-        **{f"chosen_{name}": sum(r["final"]["phase"] == name for r in two) for name in ("training", "finetune")},
-        "final_sparsity": _mean([final["sparsity"] for final in finals]),
-        "theoretical_speedup": _mean([final["theoretical_speedup"] for final in finals]),
-        "pruning_stability": _mean([pruning["pruning_stability"] for pruning in last]),
-        "epochs_used": _mean([budget["epochs_used"] for budget in budgets]),
-        "multiply_adds": _mean([spent["forward_multiply_adds"] + spent["backward_multiply_adds"] for spent in ledgers]),
-        "images_per_second": _mean([_images_per_second(result) for result in results]),
-        "seconds": _mean([result["seconds"] for result in results]),
+        "test_mean": _mean(final.test for final in finals),
+        "test_std": float(np.std([final.test for final in finals], ddof=1)) if len(finals) > 1 else np.nan,
+        "validation": _mean(final.validation for final in finals),
+        **{f"after_{phase}": _mean(tests[phase] for _, tests in two) for phase in BOTH},
+        **{f"chosen_{phase}": sum(final.phase == phase for final, _ in two) for phase in BOTH},
+        "final_sparsity": _mean(final.sparsity for final in finals),
+        "sparsity_all_parameters": _mean(final.sparsity_all_parameters for final in finals),
+        "theoretical_speedup": _mean(final.theoretical_speedup for final in finals),
+        "pruning_stability": _mean(pruning.pruning_stability for pruning in last),
+        "epochs_used": _mean(budget.epochs_used for budget in budgets),
+        "multiply_adds": _mean(result.ledger.multiply_adds for result in results if result.ledger),
+        "images_per_second": _mean(result.images_per_second for result in results),
+        "seconds": _mean(result.seconds_of_phases for result in results),
         "off_budget": ", ".join(off),
     }
 
 
-def _after(result: dict[str, Any], phase: str) -> float | None:
-    """Test metric of the network as it was after ``phase``."""
-    found: list[float | None] = [c["test"] for c in result["candidates"] if c["phase"] == phase]
-    return found[-1]
-
-
-def _images_per_second(result: dict[str, Any]) -> float | None:
-    seconds = sum(phase["seconds_training"] for phase in result["phases"])
-    return sum(phase["num_images"] for phase in result["phases"]) / seconds if seconds else None
-
-
-def _there(values: Sequence[float | str | None]) -> list[float]:
-    """The numbers among ``values``; JSON has no infinity, so it is written as "inf"."""
-    return [float(value) for value in values if value is not None]
-
-
-def _mean(values: Sequence[float | str | None]) -> float:
-    there = _there(values)
-    return float(np.mean(there)) if there else float("nan")
+def _mean(values: Iterable[float | None]) -> float:
+    """The mean of the numbers among ``values``; NaN where there is none."""
+    numbers = [value for value in values if value is not None]
+    return float(np.mean(numbers)) if numbers else float("nan")

@@ -8,38 +8,34 @@ backward (gradients of inputs and of weights). What a method adds to a step (mas
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-
-def seconds_of(phase: Mapping[str, Any]) -> float:
-    """Seconds of training, warming up and evaluating in a phase of result.json, also around its pruning."""
-    pruning = phase["pruning"] or {}
-    kinds = ("seconds_training", "seconds_warming_up", "seconds_evaluating")
-    return float(sum(phase.get(kind, 0) for kind in kinds) + pruning.get("seconds_evaluating", 0))
+from bimp_exp.results.schema import Ledger, PhaseResult
 
 
 def ledger(
-    phases: Sequence[Mapping[str, Any]],
+    phases: Sequence[PhaseResult],
     *,
-    multiply_adds: int,
+    multiply_adds: int | None,
     seconds: float,
     images_evaluated: Mapping[str, int],
     extra_passes: Mapping[str, int],
-) -> dict[str, Any]:
-    """For result.json. multiply_adds: F. seconds: of the whole run. extra_passes: images that a decision needed, by reason;
+) -> Ledger:
+    """The sums over ``phases``.
 
-    they are among ``images_evaluated``, all of which go forward only.
+    multiply_adds: F; None where it could not be counted. seconds: of the whole run.
+    images_evaluated: by split; they go forward only. extra_passes: those of them that a decision needed, by reason.
     """
-    num_images = sum(phase["num_images"] for phase in phases)
-    return {
-        "epochs": sum(phase["epochs"] for phase in phases),
-        "num_steps": sum(phase["num_steps"] for phase in phases),
-        "num_images": num_images,
-        "forward_multiply_adds": num_images * multiply_adds,
-        "backward_multiply_adds": 2 * num_images * multiply_adds,
-        "seconds": seconds,
-        "seconds_training": sum(phase["seconds_training"] for phase in phases),
-        "seconds_warming_up": sum(phase["seconds_warming_up"] for phase in phases),
-        "images_evaluated": dict(images_evaluated),
-        "extra_passes": dict(extra_passes),
-    }
+    num_images = sum(phase.num_images for phase in phases)
+    forward = None if multiply_adds is None else num_images * multiply_adds
+    return Ledger(
+        epochs=sum(phase.epochs for phase in phases),
+        num_steps=sum(phase.num_steps for phase in phases),
+        num_images=num_images,
+        forward_multiply_adds=forward,
+        backward_multiply_adds=None if forward is None else 2 * forward,
+        seconds=seconds,
+        seconds_training=sum(phase.seconds_training for phase in phases),
+        seconds_warming_up=sum(phase.seconds_warming_up or 0.0 for phase in phases),
+        images_evaluated=dict(images_evaluated),
+        extra_passes=dict(extra_passes),
+    )

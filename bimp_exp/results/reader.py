@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from bimp_exp.errors import DataError
+from bimp_exp.results.schema import CellFacts, Json, PhaseResult, Result, RunFacts, SweepFacts
 
-ABSENT = float("nan")  # in tables, for a swept key that a run does not have; null is a value
+T = TypeVar("T", bound=Json)
+
+ABSENT = float("nan")  # stands in tables for a swept key that a run does not have; null is a value
 
 
 def is_absent(value: Any) -> bool:
@@ -21,29 +27,32 @@ def is_absent(value: Any) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run's folder. ``facts`` is run.json, empty where the job has not come so far.
+    """One run's folder. facts: None where the run was never started. failure: the reason of its last attempt, in one line.
 
-    ``cell`` is what its sweep knew of it beforehand: "name" and "swept"; empty without a sweep.
+    cell: what its sweep knew of it beforehand; None without a sweep.
     """
 
     folder: Path
-    cell: dict[str, Any]
-    facts: dict[str, Any]
-    result: dict[str, Any] | None
+    cell: CellFacts | None
+    facts: RunFacts | None
+    result: Result | None
     failure: str | None
 
     @property
     def name(self) -> str:
-        return str((self.facts or self.cell).get("name", self.folder.name))
+        known = self.facts or self.cell
+        return known.name if known else self.folder.name
 
     @property
     def swept(self) -> dict[str, Any] | None:
         """The swept keys with this run's values; None where nobody has written them down."""
-        return (self.facts or self.cell).get("swept")
+        known = self.facts or self.cell
+        return known.swept if known else None
 
     @property
     def metric(self) -> str:
-        return str(self.facts.get("metric", "accuracy"))
+        """The name of the task's metric."""
+        return self.facts.metric if self.facts else "metric"
 
     @property
     def status(self) -> str:
@@ -60,19 +69,26 @@ class Sweep:
     """A sweep's folder and its runs, in the grid's order."""
 
     folder: Path
-    name: str
-    command: str
-    swept: list[str]
+    facts: SweepFacts
     runs: list[Run]
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+    @property
+    def command(self) -> str:
+        return self.facts.command
 
     @property
     def keys(self) -> list[str]:
         """The keys that tell the cells of the grid apart; seeds are the repetitions within a cell."""
-        return [key for key in self.swept if key != "seed"]
+        return [key for key in self.facts.swept if key != "seed"]
 
     @property
     def metric(self) -> str:
-        return next((run.metric for run in self.runs if run.facts), "accuracy")
+        """The name of the task's metric, as the first run that was started has it."""
+        return next((run.metric for run in self.runs if run.facts), "metric")
 
     @property
     def problems(self) -> list[tuple[str, str]]:
@@ -84,44 +100,49 @@ class Sweep:
         ]
 
 
-def read_run(folder: Path, cell: dict[str, Any] | None = None) -> Run:
-    """The run in ``folder``; a file may be absent yet, but one that is not JSON is a DataError."""
+def read_run(folder: Path, cell: CellFacts | None = None) -> Run:
+    """The run in ``folder``. A file may be absent yet; DataError for one that is not what such a file holds."""
     failed = read_json(folder / "failed.json")
-    failure = None if failed is None else " ".join(str(failed["error"]).split())
     return Run(
         folder=folder,
-        cell=cell or {},
-        facts=read_json(folder / "run.json") or {},
-        result=read_json(folder / "result.json"),
-        failure=failure,
+        cell=cell,
+        facts=read_run_facts(folder),
+        result=_read(Result, folder / "result.json"),
+        failure=None if failed is None else " ".join(str(failed.get("error", "")).split()),
     )
 
 
-def read_phases(folder: Path) -> list[dict[str, Any]]:
-    """The phases in result.json, which come first there, without the rest of it; [] where there is no result."""
+def read_run_facts(folder: Path) -> RunFacts | None:
+    """run.json in ``folder``; None where the run was never started."""
+    return _read(RunFacts, folder / "run.json")
+
+
+def read_phases(folder: Path) -> list[PhaseResult]:
+    """The phases in result.json, which come first there, without parsing the rest; [] where there is no result."""
     path, start = folder / "result.json", '"phases":'
     try:
         text = path.read_text()
-        phases: list[dict[str, Any]] = json.JSONDecoder().raw_decode(text, text.index(start) + len(start) + 1)[0]
+        phases = json.JSONDecoder().raw_decode(text, text.index(start) + len(start) + 1)[0]
     except FileNotFoundError:
         return []
     except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); restore the file, or delete its folder and run again") from None
-    return phases
+        raise _damaged(path, f"not JSON ({error})") from None
+    return [_typed(PhaseResult, path, phase) for phase in phases]
+
+
+def read_sweep_facts(folder: Path) -> SweepFacts:
+    """sweep.json in ``folder``; DataError where there is none."""
+    facts = _read(SweepFacts, folder / "sweep.json")
+    if facts is None:
+        raise DataError(f"{folder / 'sweep.json'}: absent; give the folder of a sweep (python run.py -m ...)")
+    return facts
 
 
 def read_sweep(folder: Path) -> Sweep:
-    """The sweep in ``folder``; a DataError where it holds no sweep.json."""
-    facts = read_json(folder / "sweep.json")
-    if facts is None:
-        raise DataError(f"{folder / 'sweep.json'}: absent; give the folder of a sweep (python run.py -m ...)")
-    runs = [read_run(folder / name, facts.get("cells", {}).get(name)) for name in facts["runs"]]
-    return sweep_of(facts, folder, runs)
-
-
-def sweep_of(facts: dict[str, Any], folder: Path, runs: list[Run]) -> Sweep:
-    """The sweep that ``facts``, its sweep.json, describes."""
-    return Sweep(folder=folder, name=facts["name"], command=facts["command"], swept=facts["swept"], runs=runs)
+    """The sweep in ``folder`` and all its runs; DataError where it holds no sweep.json."""
+    facts = read_sweep_facts(folder)
+    runs = [read_run(folder / name, facts.cells.get(name)) for name in facts.runs]
+    return Sweep(folder=folder, facts=facts, runs=runs)
 
 
 def find(root: Path, name: str) -> list[Path]:
@@ -135,7 +156,7 @@ def find(root: Path, name: str) -> list[Path]:
 
 
 def read_lines(folder: Path) -> list[str]:
-    """The complete lines of metrics.jsonl; what follows the last newline is still being written."""
+    """The complete lines of metrics.jsonl: what follows the last newline is still being written."""
     path = folder / "metrics.jsonl"
     return path.read_text().split("\n")[:-1] if path.exists() else []
 
@@ -146,17 +167,36 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file, None where there is no such file."""
     try:
         return _parse(path, path.read_text())
     except FileNotFoundError:
         return None
 
 
+def _read(kind: type[T], path: Path) -> T | None:
+    values = read_json(path)
+    return None if values is None else _typed(kind, path, values)
+
+
+def _typed(kind: type[T], path: Path, values: Mapping[str, Any]) -> T:
+    try:
+        return kind.from_json(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise _damaged(path, f"{key}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+
+
 def _parse(path: Path, text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); restore the file, or delete its folder and run again") from None
+        raise _damaged(path, f"not JSON ({error})") from None
     if not isinstance(value, dict):
         raise DataError(f"{path}: a JSON object is expected, found {text[:40]!r}")
     return value
+
+
+def _damaged(path: Path, why: str) -> DataError:
+    return DataError(f"{path}: {why}; restore the file, or delete its folder and run again")

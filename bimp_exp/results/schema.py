@@ -1,4 +1,4 @@
-"""What result.json holds, typed. Scores are of the task's metric, in [0, 1], one per split of the data.
+"""What result.json, run.json and sweep.json hold, typed. Scores are of the task's metric, in [0, 1], one per split of the data.
 
 A field has the name of its key in the file, and the order of the fields is that of the keys. A field whose default is None is
 left out of the file where it is None: files of older versions lack it too. Numbers stay int or float as they are, so that a
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 Real = int | float
 
 
-class _Json:
+class Json:
     """To and from JSON, for the dataclasses below."""
 
     def to_json(self) -> dict[str, Any]:
@@ -34,7 +34,7 @@ class _Json:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores(_Json):
+class Scores(Json):
     """The metric on each split."""
 
     train: Real
@@ -43,7 +43,7 @@ class Scores(_Json):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningRate(_Json):
+class LearningRate(Json):
     """The learning rate at the first and the last step of a phase, and the highest one."""
 
     first: Real
@@ -52,7 +52,7 @@ class LearningRate(_Json):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningRateCurve(_Json):
+class LearningRateCurve(Json):
     """The learning rate (``rate``) over the whole run, by the number of steps done (``step``); thinned out for plots."""
 
     step: tuple[Real, ...]
@@ -60,7 +60,7 @@ class LearningRateCurve(_Json):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerFacts(_Json):
+class LayerFacts(Json):
     """One prunable weight tensor. multiply_adds: of one image; None where the layer's use could not be counted."""
 
     name: str
@@ -70,7 +70,7 @@ class LayerFacts(_Json):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkFacts(_Json):
+class NetworkFacts(Json):
     """Sparsity and multiply-adds of a network, for one image.
 
     multiply_adds_dense, multiply_adds_sparse, theoretical_speedup: None where some prunable weight was not counted.
@@ -87,7 +87,7 @@ class NetworkFacts(_Json):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruningEffect(_Json):
+class PruningEffect(Json):
     """What one pruning did to the scores, and the distances d1, d2 that it reports to the schedule.
 
     fraction: of the remaining weights, pruned now. d: peak of the learning rate that followed / peak of the original one.
@@ -113,7 +113,7 @@ class PruningResult(NetworkFacts, PruningEffect):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhaseResult(_Json):
+class PhaseResult(Json):
     """One phase: an optional pruning and the training after it.
 
     first_step: number of optimiser steps before it. metrics: at its end. key: of the phase in the store.
@@ -141,7 +141,7 @@ class PhaseResult(_Json):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate(_Json):
+class Candidate(Json):
     """A network that the run may end with: as it was after ``phase``, ``epochs`` from the start of the run."""
 
     phase: str | None = None
@@ -163,7 +163,7 @@ class Final(NetworkFacts, Candidate):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BudgetUse(_Json):
+class BudgetUse(Json):
     """Epochs allowed and used, and the steps and training images that this came to."""
 
     epochs: Real
@@ -173,7 +173,7 @@ class BudgetUse(_Json):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ledger(_Json):
+class Ledger(Json):
     """Everything that the run spent (``bimp_exp.results.ledger``); multiply-adds are None where they could not be counted.
 
     images_evaluated: by split. extra_passes: images that a decision needed, by reason; they are among images_evaluated.
@@ -190,9 +190,15 @@ class Ledger(_Json):
     images_evaluated: dict[str, int]
     extra_passes: dict[str, int]
 
+    @property
+    def multiply_adds(self) -> int | None:
+        """Forward and backward together."""
+        forward, backward = self.forward_multiply_adds, self.backward_multiply_adds
+        return None if forward is None or backward is None else forward + backward
+
 
 @dataclass(frozen=True, kw_only=True)
-class Result(_Json):
+class Result(Json):
     """A finished run. attested: how often each invariant was checked. seconds: of the process that finished it."""
 
     phases: tuple[PhaseResult, ...]
@@ -207,6 +213,49 @@ class Result(_Json):
     learning_rates: LearningRateCurve
     seconds: Real
 
+    @property
+    def seconds_of_phases(self) -> float:
+        """What computing all phases took, also those that were computed for another run and found in the store."""
+        return sum(phase.seconds for phase in self.phases)
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Of all training together; None without any."""
+        seconds = sum(phase.seconds_training for phase in self.phases)
+        return sum(phase.num_images for phase in self.phases) / seconds if seconds else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts(Json):
+    """run.json: what is known when a run starts. metric: name of the task's metric. starts: how often it was started."""
+
+    name: str
+    choices: dict[str, Any]
+    swept: dict[str, Any]
+    metric: str
+    provenance: dict[str, Any]
+    started: str
+    starts: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellFacts(Json):
+    """A run of a sweep as the grid has it: name and swept values."""
+
+    name: str
+    swept: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepFacts(Json):
+    """sweep.json: the keys that are swept, the folder names of the runs in the grid's order, and the cell of each folder."""
+
+    name: str
+    command: str
+    swept: list[str]
+    runs: list[str]
+    cells: dict[str, CellFacts] = field(default_factory=dict)
+
 
 @cache
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
@@ -215,7 +264,7 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 def _encode(value: Any) -> Any:
     if is_dataclass(value):
-        values = ((field, getattr(value, field.name)) for field in fields(value))
+        values = ((f, getattr(value, f.name)) for f in fields(value))
         return {f.name: _encode(v) for f, v in values if v is not None or f.default is not None}
     if isinstance(value, Mapping):
         return {key: _encode(entry) for key, entry in value.items()}

@@ -1,7 +1,7 @@
 """The files that a run leaves; they are the truth, and MLflow is their mirror.
 
-config.yaml and run.json when it starts, metrics.jsonl while it goes on, plots and model.pt at its end, result.json last of
-all: where it lies, everything else is whole. failed.json instead where the run failed.
+config.yaml and run.json when it starts, metrics.jsonl while it trains, model.pt and plots at its end, result.json last of all:
+where it exists, everything else is complete. failed.json instead where the run failed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from bimp_exp import files
 from bimp_exp.config.neutral import is_neutral, leaves
 from bimp_exp.errors import BusyError, DataError, UserError
 from bimp_exp.lease import Lease
+from bimp_exp.results.schema import Result
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,11 +36,11 @@ class Tracking(Protocol):
         ...
 
     def sync_sweep(self, sweep_dir: Path, *, over: bool) -> None:
-        """Mirror what belongs to a whole sweep; ``over``: no run of it will start any more."""
+        """Mirror the files of a whole sweep. over: no run of it will start any more."""
         ...
 
-    def hurry(self) -> None:
-        """This process was asked to end: what is not mirrored at once may be left to another."""
+    def shorten_exit_wait(self) -> None:
+        """This process was asked to end: what is not mirrored soon is left to another."""
         ...
 
 
@@ -97,41 +98,41 @@ def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any],
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """Writes into ``folder`` and lets ``tracking`` mirror it."""
+class RunWriter:
+    """Writes the files of a run into ``folder`` and has them mirrored by ``tracking``."""
 
     folder: Path
     tracking: Tracking
 
     def begin(self, facts: Mapping[str, Any]) -> None:
-        """run.json: ``facts``, when the run was first started and how often it was since."""
+        """Write run.json: ``facts``, when the run was first started and how often it was since."""
         path = self.folder / "run.json"
         before = json.loads(path.read_text()) if path.exists() else {}
         started = before.get("started", datetime.now(UTC).isoformat(timespec="seconds"))
         files.write_json(path, {**facts, "started": started, "starts": before.get("starts", 0) + 1})
         (self.folder / "failed.json").unlink(missing_ok=True)
 
-    def step_back(self) -> None:
-        """The start that ``begin`` has counted was none."""
+    def undo_start(self) -> None:
+        """Take back that ``begin`` counted a start, since nothing was done."""
         path = self.folder / "run.json"
         facts = json.loads(path.read_text())
         files.write_json(path, facts | {"starts": facts["starts"] - 1})
 
-    def restart(self, points: list[dict[str, Any]]) -> None:
-        """Make ``points`` all of metrics.jsonl: what an earlier attempt wrote after its checkpoint comes again."""
-        files.write(self.folder / "metrics.jsonl", "".join(files.line(point) for point in points).encode())
+    def restart(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Make ``points`` all of metrics.jsonl: what an earlier attempt wrote after its checkpoint will be written again."""
+        files.write(self.folder / "metrics.jsonl", "".join(files.line(dict(point)) for point in points).encode())
         self.sync()
 
-    def append(self, point: dict[str, Any]) -> None:
-        """One more line of metrics.jsonl."""
-        files.append_line(self.folder / "metrics.jsonl", point)
+    def append(self, point: Mapping[str, Any]) -> None:
+        """Write one more line of metrics.jsonl."""
+        files.append_line(self.folder / "metrics.jsonl", dict(point))
 
     def sync(self) -> None:
         """Bring the mirror up to date."""
         self.tracking.sync(self.folder)
 
     def save(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Write the network as a plain state_dict on the CPU; what a reader of the file gets."""
+        """Write the network as a plain state_dict on the CPU, and return what a reader of the file gets."""
         import torch
 
         buffer = io.BytesIO()
@@ -140,24 +141,21 @@ class Record:
         read: dict[str, Tensor] = torch.load(self.folder / "model.pt", weights_only=True)
         return read
 
-    def finish(self, result: dict[str, Any]) -> None:
-        """The plots and, last of all, the result."""
-        from bimp_exp.report.run_plots import save_plots
-
-        save_plots(self.folder, result)
-        files.write_json(self.folder / "result.json", result)
+    def finish(self, result: Result) -> None:
+        """Write result.json; every other file is written before it."""
+        files.write_json(self.folder / "result.json", result.to_json())
         self.sync()
 
     def fail(self, error: BaseException) -> None:
-        """Say in one line why there is no result."""
+        """Write failed.json: in one line why there is no result."""
         files.write_json(self.folder / "failed.json", failure(error))
         self.sync()
         if not isinstance(error, Exception):
-            self.tracking.hurry()
+            self.tracking.shorten_exit_wait()
 
 
 def failure(error: BaseException) -> dict[str, str | None]:
-    """What failed.json says: the kind of error, the reason in one line, and the SLURM job that met it, if it was one."""
+    """The content of failed.json: kind of error, reason in one line, and the SLURM job in which it happened, if any."""
     interrupted = isinstance(error, KeyboardInterrupt)
     reason = "interrupted" if interrupted else " ".join(str(error).split()) or type(error).__name__
     return {"kind": type(error).__name__, "error": reason, "job": os.environ.get("SLURM_JOB_ID")}

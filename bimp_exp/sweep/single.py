@@ -53,7 +53,7 @@ def run(
 
     from bimp_exp.results import provenance
     from bimp_exp.results.reader import read_run
-    from bimp_exp.results.writer import Record, claim
+    from bimp_exp.results.writer import RunWriter, claim
     from bimp_exp.run import execute as execution
     from bimp_exp.run.progress import Display
 
@@ -62,7 +62,7 @@ def run(
             return None
         result = read_run(folder).result
         if result is None:
-            record = Record(folder=folder, tracking=made.tracking)
+            record = RunWriter(folder=folder, tracking=made.tracking)
             facts = made.runtime.facts(made.runtime.start())
             record.begin(identity | {"provenance": provenance.collect(config) | {"computed_on": facts}})
             display = Display(console, made.plan(), identity["name"])
@@ -70,19 +70,24 @@ def run(
                 result = execution.run(
                     made, config, record, display, wait=wait, most_phases=1 if first_phase_only else None
                 )
+                if result is not None:
+                    from bimp_exp.report.run_plots import save_plots  # Matplotlib would delay the first step
+
+                    save_plots(folder, result)
+                    record.finish(result)
             except BaseException as error:
                 display.close()
                 if isinstance(error, BusyError):
-                    record.step_back()
+                    record.undo_start()
                 else:
                     record.fail(error)
                 raise
             display.close()
             if result is None:
-                record.step_back()
+                record.undo_start()
     if result is None:
         return None
     from bimp_exp.report.summary import print_run  # pandas would delay the first step
 
     print_run(folder, console)
-    return float(result["final"]["test"])
+    return float(result.final.test)

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from bimp_exp.errors import DataError
-from bimp_exp.results import flat
 from bimp_exp.results.reader import Run, read_lines, read_run, read_sweep
+from bimp_exp.tracking import entries
 from bimp_exp.tracking.mlflow_store import Book, absolute, connect, open_book, sqlite_file
 
 log = logging.getLogger(__name__)
@@ -80,8 +80,9 @@ class Mirror:
         of_sweep = (folder.parent / "sweep.json").exists()
         with open_book(folder) as book:
             run, lines = read_run(folder), read_lines(folder)  # under the lock: what is older never comes later
-            lines = lines[:most] if run.result is None else [*lines, json.dumps(flat.final_metrics(run))]
-            tags = flat.flatten(run.facts["provenance"], "bimp.")
+            assert run.facts is not None
+            lines = lines[:most] if run.result is None else [*lines, json.dumps(entries.final_metrics(run))]
+            tags = entries.flatten(run.facts.provenance, "bimp.")
             tags["mlflow.source.git.commit"] = tags.get("bimp.git.commit", "")
             tags["bimp.error"] = (run.failure or "")[:MAX_TAG] if run.status == "failed" else ""
             with ExitStack() as stack:
@@ -89,9 +90,9 @@ class Mirror:
                     parents = stack.enter_context(open_book(folder.parent))  # so that it is not replaced meanwhile
                     parent = self._run(parents, folder.parent, params={}, start=_start([run]), lines=[])
                     tags["mlflow.parentRunId"] = parent.info.run_id
-                mirror = self._run(book, folder, params=flat.params(run), start=_start([run]), lines=lines)
+                mirror = self._run(book, folder, params=entries.params(run), start=_start([run]), lines=lines)
                 self._set_tags(mirror, folder, run.name, tags)
-            self._log_lines(mirror, lines)
+            self._log_lines(mirror, lines, first_key=f"test_{run.metric}")
             files = [folder / name for name in ("run.json", "config.yaml", "result.json", "model.pt")]
             self._attach(book, mirror, [*files, *sorted(folder.glob("plots/*.png"))])
             self._set_status(mirror, [run])
@@ -102,11 +103,15 @@ class Mirror:
             sweep = read_sweep(folder)
             cells = [run.swept for run in sweep.runs if run.swept is not None]
             swept = {
-                key: ", ".join(dict.fromkeys(str(cell[key]) for cell in cells if key in cell)) for key in sweep.swept
+                key: ", ".join(dict.fromkeys(str(cell[key]) for cell in cells if key in cell))
+                for key in sweep.facts.swept
             }
-            params = flat.flatten(swept) if len(cells) == len(sweep.runs) else {}
+            params = entries.flatten(swept) if len(cells) == len(sweep.runs) else {}
             mirror = self._run(book, folder, params=params, start=_start(sweep.runs), lines=[])
-            tags = {"bimp.command": sweep.command[: flat.MAX_TEXT], "mlflow.note.content": _note(folder / "summary.md")}
+            tags = {
+                "bimp.command": sweep.command[: entries.MAX_TEXT],
+                "mlflow.note.content": _note(folder / "summary.md"),
+            }
             self._set_tags(mirror, folder, sweep.name, tags)
             self._attach(book, mirror, [folder / "sweep.json", *(folder / name for name in SUMMARY)])
             self._set_status(mirror, sweep.runs, over)
@@ -172,7 +177,8 @@ class Mirror:
         for first in range(0, len(changed), MAX_PARAMS):
             self._connect()[0].log_batch(mirror.info.run_id, tags=changed[first : first + MAX_PARAMS])
 
-    def _log_lines(self, mirror: Any, lines: list[str]) -> None:
+    def _log_lines(self, mirror: Any, lines: list[str], *, first_key: str) -> None:
+        """Log the points that are not there yet. first_key: the metric on which MLflow's compare page shall open."""
         from mlflow.entities import Metric
 
         client, run_id = self._connect()[0], mirror.info.run_id
@@ -183,10 +189,8 @@ class Mirror:
         points = []
         for number, line in enumerate(lines[first:], first):
             record, stamp = json.loads(line), mirror.info.start_time + number
-            points += [Metric(key, value, stamp, record["step"]) for key, value in flat.numbers(record).items()]
-        points.sort(
-            key=lambda point: point.key != "test_accuracy"
-        )  # the compare page opens on the first of all metrics
+            points += [Metric(key, value, stamp, record["step"]) for key, value in entries.numbers(record).items()]
+        points.sort(key=lambda point: point.key != first_key)
         for at in range(0, len(points), MAX_METRICS):
             client.log_batch(run_id, metrics=points[at : at + MAX_METRICS])
         client.set_tag(run_id, "bimp.mirrored", str(len(lines)))
@@ -246,5 +250,5 @@ def _announce(lines: list[str]) -> str:
 
 def _start(runs: list[Run]) -> int:
     """Milliseconds since 1970 of the first run's start; now, where none has started."""
-    started = [datetime.fromisoformat(run.facts["started"]).timestamp() for run in runs if run.facts]
+    started = [datetime.fromisoformat(run.facts.started).timestamp() for run in runs if run.facts]
     return int(1000 * min(started, default=time.time()))

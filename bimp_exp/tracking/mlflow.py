@@ -25,14 +25,14 @@ PATIENCE = 120.0  # seconds that the end of a process waits until all is mirrore
 SHORT_PATIENCE = 1.5  # the same, where someone has asked it to end
 
 
-class Nothing:
+class NoTracking:
     """Tracks nothing; the files of the runs are complete without it."""
 
     def sync(self, run_dir: Path) -> None: ...
 
     def sync_sweep(self, sweep_dir: Path, *, over: bool) -> None: ...
 
-    def hurry(self) -> None: ...
+    def shorten_exit_wait(self) -> None: ...
 
 
 class MLflow:
@@ -52,8 +52,7 @@ class MLflow:
         """Have a sweep's own run brought up to date."""
         self._helper.tell(sweep_dir.resolve(), over=over)
 
-    def hurry(self) -> None:
-        """See Tracking."""
+    def shorten_exit_wait(self) -> None:
         self._helper.patience = SHORT_PATIENCE
 
     @property

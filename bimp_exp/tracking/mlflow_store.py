@@ -27,14 +27,14 @@ NOISE = ["alembic", "mlflow.store.db.utils", "urllib3.connectionpool"]  # migrat
 Book = dict[str, Any]  # mlflow.json: "run_id", and "attached": file name -> [size, time of change]
 
 
-def sqlite_file(uri: str, key: str = "tracking.uri") -> Path | None:
-    """The database of sqlite:///FILE, from the current directory on; None for a server. ConfigError for what is neither."""
+def sqlite_file(uri: str) -> Path | None:
+    """The database of sqlite:///FILE, as an absolute path; None for a server. ConfigError for what is neither."""
     scheme, _, place = uri.partition("://")
     if scheme == "sqlite" and place[1:]:
         return Path(os.path.abspath(place[1:]))
     if scheme in ("http", "https") and place:
         return None
-    raise ConfigError(f"{key}: {uri!r} is not legal; give sqlite:///FILE, http://HOST:PORT or https://HOST")
+    raise ConfigError(f"tracking.uri: {uri!r} is not legal; give sqlite:///FILE, http://HOST:PORT or https://HOST")
 
 
 def absolute(uri: str) -> str:
@@ -43,7 +43,7 @@ def absolute(uri: str) -> str:
     return f"sqlite:///{database}" if database else uri
 
 
-def client_of(uri: str) -> Any:
+def _client(uri: str) -> Any:
     """MLflow's client of the store at ``uri``, which makes an SQLite database that is absent."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -59,7 +59,7 @@ def connect(uri: str, database: Path | None, experiment: str) -> tuple[Any, str]
 
     Several processes that create a database at once destroy it (MLflow 3.17), hence the lock beside it.
     """
-    client = client_of(uri)
+    client = _client(uri)
     if database is None:
         return client, _experiment_id(client, experiment, None)
     database.parent.mkdir(parents=True, exist_ok=True)

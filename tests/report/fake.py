@@ -8,6 +8,22 @@ from typing import Any
 
 import yaml
 
+from bimp_exp.results.schema import (
+    BudgetUse,
+    Candidate,
+    Final,
+    LayerFacts,
+    LearningRate,
+    LearningRateCurve,
+    Ledger,
+    NetworkFacts,
+    PhaseResult,
+    PruningEffect,
+    PruningResult,
+    Result,
+    Scores,
+)
+
 EPOCH = 10  # steps
 DENSE_EPOCHS, CYCLE_EPOCHS = 4, 2
 STARTED = "2026-11-22T15:00:00+00:00"
@@ -101,80 +117,98 @@ def _write(path: Path, value: dict[str, Any]) -> None:
 
 
 def _history(cycles: int, test: float, num_layers: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    records: list[dict[str, Any]] = []
-    phases: list[dict[str, Any]] = []
-    steps: list[int] = []
+    points: list[dict[str, Any]] = []
+    phases: list[PhaseResult] = []
     rates: list[float] = []
+    scores = Scores(train=test + 0.02, validation=test - 0.01, test=test)
     step, sparsity, epochs = 0, 0.0, DENSE_EPOCHS
     for cycle in range(cycles + 1):
-        name, first, pruning = ("dense", 0, None) if cycle == 0 else (f"cycle {cycle}", step, {})
+        name, first, pruning = "dense" if cycle == 0 else f"cycle {cycle}", step, None
         if cycle > 0:
             sparsity, epochs = 1 - 0.5**cycle, CYCLE_EPOCHS
-            right_after = {"train": test - 0.3, "validation": test - 0.35, "test": test - 0.4}
-            pruning = {
-                "fraction": 0.5,
-                "sparsity": sparsity,
-                "sparsity_all_parameters": sparsity - 0.01,
-                "num_pruned": 50,
-                "before": {"train": test, "validation": test, "test": test},
-                "right_after": right_after,
-                "pruning_stability": 0.6,
-                "d1": 0.2,
-                "d2": 0.3,
-                "d": 0.3,
-                "layers": [],
-            }
-            records.append({"step": step, "phase": name, "sparsity": sparsity, "pruned_test_accuracy": test - 0.4})
+            pruning = _pruning(test, sparsity)
+            points.append({"step": step, "phase": name, "sparsity": sparsity, "pruned_test_accuracy": test - 0.4})
         for epoch in range(1, epochs + 1):
-            for inner in range(EPOCH):
-                steps.append(step + inner + 1)
-                rates.append(0.1 * (1 - ((epoch - 1) * EPOCH + inner) / (epochs * EPOCH)))
+            rates += [0.1 * (1 - ((epoch - 1) * EPOCH + inner) / (epochs * EPOCH)) for inner in range(EPOCH)]
             step += EPOCH
             level = test - 0.2 / (epoch + 1)
-            scores = {"train_accuracy": level + 0.03, "validation_accuracy": level}
-            records.append({"step": step, "phase": name, "epoch": epoch, "learning_rate": rates[-1]} | scores)
-        records.append({"step": step, "phase": name, "test_accuracy": test})
+            reached = {"train_accuracy": level + 0.03, "validation_accuracy": level}
+            points.append({"step": step, "phase": name, "epoch": epoch, "learning_rate": rates[-1]} | reached)
+        points.append({"step": step, "phase": name, "test_accuracy": test})
         phases.append(
-            {
-                "name": name,
-                "first_step": first,
-                "num_steps": step - first,
-                "epochs": epochs,
-                "num_images": 1000 * epochs,
-                "seconds_training": 2.0 * epochs,
-                "seconds_evaluating": 1.0,
-                "images_per_second": 500.0,
-                "learning_rate": {"first": 0.1, "peak": 0.1, "last": rates[-1]},
-                "pruning": pruning,
-                "metrics": {"train": test + 0.02, "validation": test - 0.01, "test": test},
-            }
+            PhaseResult(
+                name=name,
+                first_step=first,
+                num_steps=step - first,
+                epochs=epochs,
+                num_images=1000 * epochs,
+                seconds_training=2.0 * epochs,
+                seconds_warming_up=0.0,
+                seconds_evaluating=1.0,
+                images_per_second=500.0,
+                learning_rate=LearningRate(first=0.1, peak=0.1, last=rates[-1]),
+                metrics=scores,
+                pruning=pruning,
+                key=f"key of {name}",
+            )
         )
-    weights = [100 * (number + 1) for number in range(num_layers)]
-    layers = [
-        {"name": f"layer{n}.weight", "num_weights": w, "num_zeros": int(w * sparsity), "multiply_adds": 9 * w}
-        for n, w in enumerate(weights)
-    ]
+    layers = tuple(
+        LayerFacts(name=f"layer{n}.weight", num_weights=w, num_zeros=int(w * sparsity), multiply_adds=9 * w)
+        for n, w in enumerate(range(100, 100 * num_layers + 1, 100))
+    )
     used = DENSE_EPOCHS + CYCLE_EPOCHS * cycles
-    final = {
-        "train": test + 0.02,
-        "validation": test - 0.01,
-        "test": test,
-        "sparsity": sparsity,
-        "sparsity_all_parameters": sparsity,
-        "multiply_adds_dense": 2000,
-        "multiply_adds_sparse": 1000.0,
-        "theoretical_speedup": 2.0,
-        "layers": layers,
-    }
-    budget = {"epochs": used, "epochs_used": used, "num_steps": step, "num_images": 1000 * used}
-    ledger = {"forward_multiply_adds": 1000 * used * 2000, "backward_multiply_adds": 2000 * used * 2000}
-    learning_rates = {"step": steps, "rate": rates}
-    return records, {
-        "phases": phases,
-        "final": final,
-        "candidates": [],
-        "budget": budget,
-        "ledger": ledger,
-        "learning_rates": learning_rates,
-        "seconds": 2.0 * used,
-    }
+    images = 1000 * used
+    chosen = Candidate(phase=phases[-1].name, epochs=used, sparsity=sparsity, **vars(scores))
+    result = Result(
+        phases=tuple(phases),
+        candidates=(chosen,),
+        final=Final.of(chosen, _network(sparsity, layers)),
+        budget=BudgetUse(epochs=used, epochs_used=used, num_steps=step, num_images=images),
+        ledger=Ledger(
+            epochs=used,
+            num_steps=step,
+            num_images=images,
+            forward_multiply_adds=images * 2000,
+            backward_multiply_adds=images * 4000,
+            seconds=0.1,
+            seconds_training=2.0 * used,
+            seconds_warming_up=0.0,
+            images_evaluated={"test": 1000},
+            extra_passes={},
+        ),
+        attested={},
+        images_per_second_includes="all",
+        computed_on={},
+        data_hash="d4",
+        learning_rates=LearningRateCurve(step=tuple(range(1, step + 1)), rate=tuple(rates)),
+        seconds=0.1,  # most phases were in the store
+    )
+    return points, result.to_json()
+
+
+def _network(sparsity: float, layers: tuple[LayerFacts, ...]) -> NetworkFacts:
+    return NetworkFacts(
+        sparsity=sparsity,
+        sparsity_all_parameters=0.9 * sparsity,
+        multiply_adds_dense=2000,
+        multiply_adds_sparse=1000.0,
+        theoretical_speedup=2.0,
+        layers=layers,
+    )
+
+
+def _pruning(test: float, sparsity: float) -> PruningResult:
+    effect = PruningEffect(
+        fraction=0.5,
+        num_pruned=50,
+        before=Scores(train=test, validation=test, test=test),
+        right_after=Scores(train=test - 0.3, validation=test - 0.35, test=test - 0.4),
+        pruning_stability=0.6,
+        d1=0.2,
+        d1_prunable=0.2,
+        d2=0.3,
+        d=0.3,
+        emptied_layers=(),
+        seconds_evaluating=0.5,
+    )
+    return PruningResult(**vars(effect) | vars(_network(sparsity, ())))

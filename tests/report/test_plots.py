@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +14,10 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from bimp_exp.report.grid_plot import choose_axes, grid_figure
-from bimp_exp.report.run_plots import accuracy_figure, layers_figure, learning_rate_figure, save_plots
+from bimp_exp.report.run_plots import layers_figure, learning_rate_figure, metric_figure, save_plots
 from bimp_exp.report.summary import summarise
 from bimp_exp.results.reader import read_metrics, read_run
+from bimp_exp.results.schema import Result
 from tests.report.fake import make_run, make_sweep
 
 
@@ -25,6 +25,12 @@ def labelled(axes: Axes, label: str) -> tuple[list[float], list[float]]:
     lines = [line for line in axes.lines if line.get_label() == label]
     assert len(lines) == 1, f"{label}: a label belongs in the legend once"
     return np.round(lines[0].get_xdata(), 6).tolist(), np.round(lines[0].get_ydata(), 6).tolist()
+
+
+def finished(folder: Path) -> Result:
+    result = read_run(folder).result
+    assert result is not None
+    return result
 
 
 def upright_lines(axes: Axes) -> list[float]:
@@ -38,7 +44,7 @@ def texts(axes: Axes) -> list[str]:
 
 def test_learning_rate_and_sparsity(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r", cycles=2)
-    result: Any = read_run(folder).result
+    result = finished(folder)
     above, below = learning_rate_figure(read_metrics(folder), result).axes
     curves = [line for line in above.lines if line.get_linestyle() == "-"]
     assert [(line.get_xdata()[0], line.get_xdata()[-1]) for line in curves] == [(1, 40), (41, 60), (61, 80)]
@@ -53,9 +59,7 @@ def test_learning_rate_and_sparsity(tmp_path: Path) -> None:
 
 def test_accuracy(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r", cycles=2, test=0.9)
-    run = read_run(folder)
-    result: Any = run.result
-    figure = accuracy_figure(read_metrics(folder), result, run.metric)
+    figure = metric_figure(read_metrics(folder), finished(folder), read_run(folder).metric)
     (axes,) = figure.axes
     assert labelled(axes, "validation") == ([10, 20, 30, 40], [80, 83.333333, 85, 86])  # 90 - 20/(epoch + 1)
     assert labelled(axes, "train")[1] == [83, 86.333333, 88, 89]
@@ -69,14 +73,12 @@ def test_accuracy(tmp_path: Path) -> None:
 def test_accuracy_takes_the_later_value_of_a_repeated_step(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r", cycles=0)
     again = {"step": 20, "phase": "dense", "train_accuracy": 0.5, "validation_accuracy": 0.25}
-    result: Any = read_run(folder).result
-    axes = accuracy_figure([*read_metrics(folder), again], result, "accuracy").axes[0]
+    axes = metric_figure([*read_metrics(folder), again], finished(folder), "accuracy").axes[0]
     assert labelled(axes, "validation") == ([10, 20, 30, 40], [80, 25, 85, 86])
 
 
 def test_layers(tmp_path: Path) -> None:
-    result: Any = read_run(make_run(tmp_path / "r", cycles=1, num_layers=56)).result
-    figure = layers_figure(result)
+    figure = layers_figure(finished(make_run(tmp_path / "r", cycles=1, num_layers=56)))
     (axes,) = figure.axes
     assert len(axes.patches) == 56
     assert [bar.get_width() for bar in axes.patches] == [50] * 56
@@ -91,7 +93,7 @@ def test_layers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cycles", [0, 1, 30])
 def test_files_are_images_of_a_sane_size(tmp_path: Path, cycles: int) -> None:
     folder = make_run(tmp_path / "r", cycles=cycles)
-    save_plots(folder, read_run(folder).result or {})
+    save_plots(folder, finished(folder))
     assert sorted(path.name for path in (folder / "plots").iterdir()) == [
         "accuracy.png",
         "layers.png",
@@ -108,7 +110,7 @@ def test_a_phase_without_steps_is_drawn(tmp_path: Path) -> None:
     result = json.loads((folder / "result.json").read_text())
     result["phases"][1] |= {"num_steps": 0, "learning_rate": None}
     (folder / "result.json").write_text(json.dumps(result))
-    save_plots(folder, read_run(folder).result or {})
+    save_plots(folder, finished(folder))
 
 
 def test_plots_touch_nothing_global() -> None:

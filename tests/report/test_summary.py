@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from io import StringIO
 from pathlib import Path
 
@@ -62,7 +63,10 @@ def test_numbers_of_each_cell(grid: Path) -> None:
     assert three["pruning_stability"] == pytest.approx(0.6)
     assert three["epochs_used"] == 8
     assert three["images_per_second"] == pytest.approx(500)  # 1000 images and 2 s an epoch
-    assert three["seconds"] == 16
+    assert (
+        three["seconds"] == 20
+    )  # 2 for each of 8 epochs, 1 after each of 3 phases, 0.5 right after each of 2 prunings
+    assert three["sparsity_all_parameters"] == pytest.approx(0.675)
     assert pd.isna(one["test_std"])
     assert pd.isna(none["test_mean"])
     assert two["theoretical_speedup"] == float("inf")
@@ -157,9 +161,9 @@ def test_csv_keeps_every_digit(grid: Path) -> None:
 def test_markdown_table(grid: Path) -> None:
     write_summary(read_sweep(grid), grid)
     text = (grid / "summary.md").read_text()
-    assert "| clr | 2 | 3 |  | 92.00 ± 2.00 | 91.00 | 75.00 | 2 | 8 | 48000000 |  | 16 |" in text
-    assert "| clr | 1 | 1 | 1 failed | 95.00 | 94.00 | 50.00 | 2 | 6 | 36000000 |  | 12 |" in text
-    assert "| allr | 1 | 2 |  | 80.00 ± 0.00 | 79.00 | 50.00 | inf | 5.5 | 36000000 | 5/6 | 12 |" in text
+    assert "| clr | 2 | 3 |  | 92.00 ± 2.00 | 91.00 | 75.00 | 67.50 | 2 | 8 | 48000000 |  | 20 |" in text
+    assert "| clr | 1 | 1 | 1 failed | 95.00 | 94.00 | 50.00 | 45.00 | 2 | 6 | 36000000 |  | 14.5 |" in text
+    assert "| allr | 1 | 2 |  | 80.00 ± 0.00 | 79.00 | 50.00 | 45.00 | inf | 5.5 | 36000000 | 5/6 | 14.5 |" in text
     assert "- schedule=clr cycles=1 seed=1: failed: budget.cycles: 0 is not legal" in text
     assert "- schedule=allr cycles=2 seed=1: not started" in text
     assert "such rows do not compare" in text
@@ -188,16 +192,19 @@ def test_terminal_loses_no_number_where_it_is_narrow(grid: Path) -> None:
 def test_columns_of_equal_cells_become_a_note(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path / "s", [({"schedule": s}, {"test": 0.9}) for s in ("allr", "clr")])
     text = printed(print_summary, read_sweep(sweep))
-    assert "Equal throughout: n 1, validation accuracy [%] 89.00, sparsity [%] 50.00" in text
+    assert (
+        "Equal throughout: n 1, validation accuracy [%] 89.00, sparsity [%] 50.00, sparsity of all parameters [%] 45.00"
+        in text
+    )
     assert "90.00" in text  # the test accuracy stays a column even where it is equal
 
 
 def test_print_run_has_a_row_per_phase(tmp_path: Path) -> None:
     text = printed(print_run, make_run(tmp_path / "allr cycles=2", cycles=2, test=0.9), width=60)
     rows = [" ".join(line.split()) for line in text.splitlines()]
-    assert "dense 4 0.00 0.1 → 0.0025 90.00 500" in rows
-    assert "cycle 2 2 75.00 0.1 → 0.005 90.00 50.00 90.00 60.00 0.3 500" in rows
-    assert "final: test accuracy 90.00 %, sparsity 75.00 %, theoretical speed-up 2" in text
+    assert "dense 4 0.00 0.00 0.1 → 0.0025 90.00 500" in rows
+    assert "cycle 2 2 75.00 67.50 0.1 → 0.005 90.00 50.00 90.00 60.00 0.3 500" in rows
+    assert "final: test accuracy 90.00 %, sparsity 75.00 % (67.50 % of all parameters), theoretical speed-up 2" in text
     assert f"files: {tmp_path / 'allr cycles=2'}" in text
 
 
@@ -208,7 +215,7 @@ def test_print_run_of_a_phase_without_steps(tmp_path: Path) -> None:
     result["phases"][1] |= {"learning_rate": None, "images_per_second": None, "epochs": 0, "num_steps": 0}
     (run / "result.json").write_text(json.dumps(result))
     rows = [" ".join(line.split()) for line in printed(print_run, run).splitlines()]
-    assert "cycle 1 0 50.00 90.00 50.00 90.00 60.00 0.3" in rows
+    assert "cycle 1 0 50.00 45.00 90.00 50.00 90.00 60.00 0.3" in rows
 
 
 def test_print_run_says_why_there_is_no_result(tmp_path: Path) -> None:
@@ -263,7 +270,7 @@ def test_percent(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, ""), (8.34567, "8.346"), (123456.7, "123457"), ("inf", "inf"), (30, "30")]
+    ("value", "text"), [(None, ""), (8.34567, "8.346"), (123456.7, "123457"), (math.inf, "inf"), (30, "30")]
 )
-def test_number(value: float | str | None, text: str) -> None:
+def test_number(value: float | None, text: str) -> None:
     assert number(value) == text
