@@ -18,9 +18,13 @@ from torch import Tensor, nn
 from bimp_exp.dataset.data import Data
 from bimp_exp.results.schema import Result
 from bimp_exp.results.writer import RunWriter
-from bimp_exp.run import execute as execution
+from bimp_exp.run.execute import execute
 from bimp_exp.run.experiment import Experiment
+from bimp_exp.run.log import Log
+from bimp_exp.run.process import Process
 from bimp_exp.run.progress import Display
+from bimp_exp.run.state import make_env
+from bimp_exp.task.classification import Classification
 from bimp_exp.tracking.mlflow import NoTracking
 from tests import toys
 from tests.conftest import ROOT, composed
@@ -51,6 +55,10 @@ class Pixels:
     image_shape: tuple[int, int, int] = (1, 2, 2)
     num_classes: int = 2
     loaded: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def task(self) -> Classification:
+        return Classification(image_shape=self.image_shape, num_classes=self.num_classes)
 
     def check_files(self) -> None: ...
 
@@ -120,15 +128,12 @@ def experiment(method: str, selector: str = "global", schedule: str = "allr", **
     return Experiment(**made, **kept)
 
 
-def run(made: Experiment) -> dict[str, Any]:
-    """The result of a run; what it set for this process is as before afterwards."""
-    threads, deterministic = torch.get_num_threads(), torch.get_deterministic_debug_mode()
-    try:
-        made.check()
-        display = Display(Console(quiet=True), made.plan(), "toy")
-        result = execution.run(made, parts("method", "imp"), Nowhere(), display)
-        assert result is not None
-        return result.to_json()
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_deterministic_debug_mode(deterministic)
+def run(made: Experiment, *, writer: RunWriter | None = None, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The result of a run as JSON."""
+    made.check()
+    with Process() as process:
+        env = make_env(made, config or parts("method", "imp"), process)
+        log = Log(writer=writer or Nowhere(), display=Display(Console(quiet=True), env.plan, "toy"))
+        result = execute(env, made.store.open(log.writer.folder), log)
+    assert result is not None
+    return result.to_json()

@@ -188,7 +188,7 @@ def unfinished(results: Path) -> Iterator[Mapping[str, Any]]:
 def _recipes(config: Mapping[str, Any]) -> list[str]:
     from hydra.utils import get_class
 
-    return numerics.phase_keys(config, plan.from_config(config), get_class(config["method"]["_target_"]), {})
+    return numerics.phase_keys(config, plan.from_config(config), {})
 
 
 def delete(chosen: Sequence[Stored], *, dry: bool) -> None:

@@ -136,6 +136,9 @@ class Data:
             draws = self._draws(split, generator)
         return iter(self._epoch(split, batch_size, order=None, draws=draws))
 
+    def close(self) -> None:
+        """End the processes that serve the data, if it has any; they start again for a later pass."""
+
     def _draws(self, split: Split, generator: torch.Generator) -> Draws | None:
         """None where the configuration augments nothing."""
         if self.augmentation == Augmentation(crop_padding=0, flip=False, rotation=0):

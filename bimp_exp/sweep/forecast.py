@@ -77,7 +77,7 @@ def of(runs: Sequence[tuple[Cell, Composed, Plan]], folder: Path) -> Forecast:
         where = Path(root).absolute() if root else folder / cell.folder / "phases"
         roots.add(where)
         facts, network = _facts(made.config, known)
-        keys = numerics.phase_keys(made.config, planned, _method(made.config), facts)
+        keys = numerics.phase_keys(made.config, planned, facts)
         kind = numerics.kind(made.config, facts)
         names = [key if root else f"{cell.folder}/{key}" for key in keys]
         for name, phase in zip(names, planned.phases, strict=True):

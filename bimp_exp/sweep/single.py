@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,24 +12,17 @@ from bimp_exp.errors import BusyError
 
 if TYPE_CHECKING:
     from bimp_exp.run.experiment import Experiment
+    from bimp_exp.run.process import Process
 
 
-def experiment(config: dict[str, Any]) -> Experiment:
+def experiment(config: dict[str, Any], process: Process) -> Experiment:
     """The experiment of a resolved configuration; UserError where it cannot be run here. Imports PyTorch."""
     from hydra.utils import instantiate
 
     made: Experiment = instantiate(config, _convert_="all")
     made.check()
-    _check_data(json.dumps(config["dataset"]))
+    process.check_data(made.dataset)
     return made
-
-
-@cache
-def _check_data(dataset: str) -> None:
-    """Runs have most of their data in common."""
-    from hydra.utils import instantiate
-
-    instantiate(json.loads(dataset), _convert_="all").source()
 
 
 def run(
@@ -39,6 +30,7 @@ def run(
     folder: Path,
     identity: dict[str, Any],
     console: Console,
+    process: Process,
     *,
     wait: bool = True,
     first_phase_only: bool = False,
@@ -49,42 +41,43 @@ def run(
     only_if: asked once the run is ours, since another process may have ended it while we prepared. BusyError where another
     process is at it or, unless we ``wait``, at the phase that comes next.
     """
-    made = experiment(config)
+    made = experiment(config, process)
 
     from bimp_exp.results import provenance
     from bimp_exp.results.reader import read_run
     from bimp_exp.results.writer import RunWriter, claim
-    from bimp_exp.run import execute as execution
+    from bimp_exp.run.execute import execute
+    from bimp_exp.run.log import Log
     from bimp_exp.run.progress import Display
+    from bimp_exp.run.state import make_env
 
     with claim(folder, config):
         if not only_if():
             return None
         result = read_run(folder).result
         if result is None:
-            record = RunWriter(folder=folder, tracking=made.tracking)
-            facts = made.runtime.facts(made.runtime.start())
-            record.begin(identity | {"provenance": provenance.collect(config) | {"computed_on": facts}})
-            display = Display(console, made.plan(), identity["name"])
+            writer = RunWriter(folder=folder, tracking=process.tracker(made.tracking))
+            env = make_env(made, config, process)
+            writer.begin(identity | {"provenance": provenance.collect(config) | {"computed_on": env.computed_on}})
+            log = Log(writer=writer, display=Display(console, env.plan, identity["name"]))
             try:
-                result = execution.run(
-                    made, config, record, display, wait=wait, most_phases=1 if first_phase_only else None
-                )
+                phases = made.store.open(folder)
+                result = execute(env, phases, log, wait=wait, most_phases=1 if first_phase_only else None)
                 if result is not None:
                     from bimp_exp.report.run_plots import save_plots  # Matplotlib would delay the first step
 
                     save_plots(folder, result)
-                    record.finish(result)
+                    writer.finish(result)
             except BaseException as error:
-                display.close()
+                log.display.close()
                 if isinstance(error, BusyError):
-                    record.undo_start()
+                    writer.undo_start()
                 else:
-                    record.fail(error)
+                    writer.fail(error)
                 raise
-            display.close()
+            log.display.close()
             if result is None:
-                record.undo_start()
+                writer.undo_start()
     if result is None:
         return None
     from bimp_exp.report.summary import print_run  # pandas would delay the first step

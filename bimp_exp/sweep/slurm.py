@@ -241,7 +241,7 @@ def _num_roots(configs: Sequence[Mapping[str, Any]], *, fewer_than: int) -> int:
     found: set[str] = set()
     for config in configs:
         method, facts = get_class(config["method"]["_target_"]), {"start": config["dense_checkpoint"]}
-        found.add(numerics.phase_keys(config, plan.from_config(config), method, facts)[0])
+        found.add(numerics.phase_keys(config, plan.from_config(config), facts)[0])
         if len(found) >= fewer_than:
             return 0
     return len(found)
