@@ -20,9 +20,9 @@ from rich.console import Console
 
 from benchmarks.rounds import Sample
 from bimp_exp import lr
-from bimp_exp.config import schema as config
+from bimp_exp.config import signatures as config
+from bimp_exp.config.check import plain
 from bimp_exp.config.compose import Composed, Composer
-from bimp_exp.config.schema import plain
 from bimp_exp.dataset.data import Data, Split
 from bimp_exp.method.base import MethodContext
 from bimp_exp.pruning import weights as prune

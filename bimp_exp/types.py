@@ -1,6 +1,6 @@
 """The types of config values: what each accepts, and the words in which an error says so.
 
-A parameter of anything in ``conf/`` carries one of these hints. ``bimp_exp.config.schema`` reads them from the source without
+A parameter of anything in ``conf/`` carries one of these hints. ``bimp_exp.config.check`` reads them from the source without
 importing it, so that a wrong value is refused before PyTorch is loaded. Imports no PyTorch.
 """
 

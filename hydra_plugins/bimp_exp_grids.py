@@ -72,7 +72,7 @@ def expand(
     arguments: Sequence[str],
 ) -> list[list[str]]:
     """The overrides of every run, in the order of the grids; ConfigError for a sweep that has no values to list."""
-    from bimp_exp.config.schema import plain
+    from bimp_exp.config.check import plain
 
     runs: list[list[str]] = []
     seen: set[str] = set()

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from bimp_exp.config import schema as config
+from bimp_exp.config import signatures as config
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"

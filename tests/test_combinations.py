@@ -15,7 +15,7 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from bimp_exp.config import schema as config
+from bimp_exp.config import signatures as config
 from bimp_exp.errors import ConfigError, TrainingError
 from bimp_exp.run import plan
 from bimp_exp.schedule.ft import FT

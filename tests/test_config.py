@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bimp_exp.config import schema as config
+from bimp_exp.config import check, signatures
 from bimp_exp.errors import ConfigError
 from tests.conftest import ROOT
 
@@ -32,27 +32,30 @@ from tests.conftest import ROOT
 )
 def test_values(hint: str, good: list[Any], bad: list[Any], legal: str) -> None:
     for value in good:
-        config._check_value("some.key", value, hint)
+        check._check_value("some.key", value, hint)
     for value in bad:
         with pytest.raises(ConfigError, match=rf"^some\.key=.* must be {legal}$"):
-            config._check_value("some.key", value, hint)
+            check._check_value("some.key", value, hint)
 
 
 def test_parameters_are_read_with_those_of_the_base_class() -> None:
-    assert config.parameters("bimp_exp.budget.BIMP") == {
+    assert signatures.parameters("bimp_exp.budget.BIMP") == {
         "epochs": "Count", "finetune_epochs": "NonNegative", "dense_epochs": "Count", "retrain_epochs": "Count | None",
         "cycles": "Count",
     }  # fmt: skip
-    assert config.parameters("bimp_exp.schedule.llr.LLR") == {"warmup": "Share"}  # from another file
-    assert config.parameters("bimp_exp.tracking.mlflow.MLflow") == {"uri": "str", "experiment": "str"}  # of __init__
-    assert config.constant("bimp_exp.method.imp.IMP", "prunes") == "between phases"
-    assert config.constant("bimp_exp.method.dense.Dense", "prunes") == "never"  # inherited
+    assert signatures.parameters("bimp_exp.schedule.llr.LLR") == {"warmup": "Share"}  # from another file
+    assert signatures.parameters("bimp_exp.tracking.mlflow.MLflow") == {
+        "uri": "str",
+        "experiment": "str",
+    }  # of __init__
+    assert signatures.constant("bimp_exp.method.imp.IMP", "prunes") == "between phases"
+    assert signatures.constant("bimp_exp.method.dense.Dense", "prunes") == "never"  # inherited
 
 
 @pytest.mark.parametrize("target", ["bimp_exp.budget.Nothing", "bimp_exp.nowhere.X", "nonsense"])
 def test_an_unknown_target_is_named(target: str) -> None:
     with pytest.raises(ConfigError, match="_target_"):
-        config.parameters(target)
+        signatures.parameters(target)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from bimp_exp.config import schema as config
+from bimp_exp.config import check, signatures
 from bimp_exp.config.resolve import resolve, without_hydra
 from bimp_exp.pruning import weights as prune
 from bimp_exp.results.writer import RunWriter
@@ -43,16 +43,16 @@ def test_every_yaml_gives_every_parameter_a_value(group: str, option: str) -> No
     """Else the value would have to come from a default in Python, where nobody looks for it."""
     values = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{option}.yaml"), resolve=False)
     assert isinstance(values, dict)
-    given = values.keys() - config.INSTRUCTIONS - {"defaults"}
-    asked = config.parameters(values["_target_"]).keys()
+    given = values.keys() - check.INSTRUCTIONS - {"defaults"}
+    asked = signatures.parameters(values["_target_"]).keys()
     later = {"image_shape", "num_classes"} if group == "model" else set()
     assert asked - given == later
     assert given <= asked
 
 
 def test_the_top_config_sets_every_field_of_an_experiment() -> None:
-    given = composed().keys() - config.INSTRUCTIONS
-    assert given == config.parameters(config.RUN).keys()
+    given = composed().keys() - check.INSTRUCTIONS
+    assert given == signatures.parameters(check.RUN).keys()
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -9,7 +9,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from bimp_exp.config.schema import RUN, parameters
+from bimp_exp.config.check import RUN
+from bimp_exp.config.signatures import parameters
 from bimp_exp.errors import ConfigError
 
 

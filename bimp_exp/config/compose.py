@@ -17,9 +17,9 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
 from bimp_exp.config import choices
+from bimp_exp.config.check import REQUESTS
 from bimp_exp.config.choices import parse
 from bimp_exp.config.resolve import resolve, without_hydra
-from bimp_exp.config.schema import ASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class Composer:
 
 def _asks(override: Override) -> bool:
     """Whether it is of what is done with the configuration, and so the same for all runs."""
-    return override.key_or_group.partition(".")[0] in ASKS
+    return override.key_or_group.partition(".")[0] in REQUESTS
 
 
 def _set(config: dict[str, Any], override: Override, interpolated: str) -> bool:

@@ -10,7 +10,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from bimp_exp.config.schema import no_such_key
+from bimp_exp.config.check import no_such_key
 from bimp_exp.errors import UserError
 
 

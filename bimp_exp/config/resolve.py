@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from bimp_exp.config.check import SUPPLIED
 from bimp_exp.config.messages import first_line
 from bimp_exp.errors import ConfigError
 
@@ -27,6 +28,9 @@ def resolve(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     asks["retry"] = about["retry"]
     if asks["retry"] not in ("none", "failed"):
         raise ConfigError(f"sweep.retry={asks['retry']} must be none or failed")
+    for group in SUPPLIED:
+        if isinstance(node := values.get(group), dict) and "_target_" in node:
+            node.setdefault("_partial_", True)  # a run gives it what is missing
     return {str(key): value for key, value in values.items()}, asks
 
 

@@ -12,7 +12,8 @@ from functools import cache, lru_cache
 from typing import Any
 
 from bimp_exp.budget import Budget, Phase
-from bimp_exp.config import schema as config
+from bimp_exp.config import signatures
+from bimp_exp.config.check import check
 from bimp_exp.errors import ConfigError
 from bimp_exp.lr import Original, Schedule
 from bimp_exp.paths import CONF
@@ -168,7 +169,7 @@ def _report(phase: Phase, dense: Phase, d1: float) -> PruneReport:
 
 def from_config(cfg: Mapping[str, Any]) -> Plan:
     """The plan of a composed, resolved configuration, after checking all of it that needs no PyTorch and no data."""
-    config.check(cfg)
+    check(cfg)
     _refuse_what_has_no_effect(cfg)
     names = ("dataset", "optim", "lr", "budget", "schedule", "tracking", "runtime")
     parts = {name: _part(json.dumps(cfg[name])) for name in names}
@@ -179,10 +180,10 @@ def from_config(cfg: Mapping[str, Any]) -> Plan:
         lr=parts["lr"],
         budget=parts["budget"],
         schedule=parts["schedule"],
-        prunes=config.constant(cfg["method"]["_target_"], "prunes"),
+        prunes=signatures.constant(cfg["method"]["_target_"], "prunes"),
         sparsity=cfg["sparsity"],
         loads_dense=cfg["dense_checkpoint"] is not None,
-        has_target=config.constant(cfg["method"]["_target_"], "has_target"),
+        has_target=signatures.constant(cfg["method"]["_target_"], "has_target"),
     )
 
 
@@ -197,7 +198,7 @@ def _part(node: str) -> Any:
 def _refuse_what_has_no_effect(cfg: Mapping[str, Any]) -> None:
     """ConfigError where selector or schedule is not the default and the method uses none: a table would say it did."""
     target = cfg["method"]["_target_"]
-    prunes, selects = config.constant(target, "prunes"), config.constant(target, "selects")
+    prunes, selects = signatures.constant(target, "prunes"), signatures.constant(target, "selects")
     unused = {}
     if prunes != "between phases":
         unused["schedule"] = "prunes while it trains, and FT is its fine-tuning"

@@ -21,9 +21,10 @@ from hydra.core.override_parser.types import Override
 
 from bimp_exp import files
 from bimp_exp.config import choices
+from bimp_exp.config.check import plain
 from bimp_exp.config.choices import groups
 from bimp_exp.config.neutral import is_neutral
-from bimp_exp.config.schema import constant, plain
+from bimp_exp.config.signatures import constant
 from bimp_exp.errors import DataError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch.utils.data import random_split
 
-from bimp_exp.config.schema import parameters
+from bimp_exp.config.signatures import parameters
 from bimp_exp.dataset.base import Dataset, Images, Source, identify
 from bimp_exp.errors import ConfigError, DataError
 from tests.conftest import ROOT

@@ -54,7 +54,6 @@ def build(name: str, image_shape: tuple[int, int, int] = (3, 32, 32), num_classe
 
 def read(name: str) -> tuple[Any, dict[str, Any]]:
     config = yaml.safe_load((ROOT / "conf" / "model" / f"{name}.yaml").read_text())
-    assert config.pop("_partial_") is True
     module, _, target = config.pop("_target_").rpartition(".")
     return getattr(importlib.import_module(module), target), config
 
