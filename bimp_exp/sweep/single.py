@@ -28,7 +28,7 @@ def experiment(config: dict[str, Any]) -> Experiment:
 
 @cache
 def _check_data(dataset: str) -> None:
-    """Runs have most of their data in common."""
+    """Cached, since the runs of a sweep have most of their data in common."""
     from hydra.utils import instantiate
 
     instantiate(json.loads(dataset), _convert_="all").source()
@@ -40,14 +40,17 @@ def run(
     identity: dict[str, Any],
     console: Console,
     *,
+    command: str,
     wait: bool = True,
     first_phase_only: bool = False,
     only_if: Callable[[], bool] = lambda: True,
 ) -> float | None:
     """Do what is left of the run that ``config`` describes, in ``folder``; the final test metric, if it comes to an end.
 
-    only_if: asked once the run is ours, since another process may have ended it while we prepared. BusyError where another
-    process is at it or, unless we ``wait``, at the phase that comes next.
+    BusyError where another process is at it or, unless ``wait``, at the phase that comes next.
+
+    command: repeats the run, for run.json.
+    only_if: asked once the run is ours, since another process may have ended it while we prepared.
     """
     made = experiment(config)
 
@@ -64,7 +67,7 @@ def run(
         if result is None:
             record = Record(folder=folder, tracking=made.tracking)
             facts = made.runtime.facts(made.runtime.start())
-            record.begin(identity | {"provenance": provenance.collect(config) | {"computed_on": facts}})
+            record.begin(identity | {"provenance": provenance.collect(config, command) | {"computed_on": facts}})
             display = Display(console, made.plan(), identity["name"])
             try:
                 result = execution.run(
