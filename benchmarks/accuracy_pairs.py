@@ -46,7 +46,7 @@ def _run(overrides: list[str]) -> dict[str, Any]:
     config = resolve(without_hydra(composed))[0]
     with TemporaryDirectory() as folder:
         identity = {"name": "pair", "choices": {}, "swept": {}, "metric": "accuracy"}
-        single.run(config, Path(folder), identity, Console(quiet=True))
+        single.run(config, Path(folder), identity, Console(quiet=True), command=provenance.command_line())
         result = read_run(Path(folder)).result
     assert result is not None
     pruning = result.phases[-1].pruning

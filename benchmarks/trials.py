@@ -100,7 +100,7 @@ def first_step(config: dict[str, Any]) -> float:
     made = single.experiment(config)
     with TemporaryDirectory() as folder:
         record = RunWriter(folder=Path(folder), tracking=made.tracking)
-        record.begin({"provenance": provenance.collect(config)})
+        record.begin({"provenance": provenance.collect(config, provenance.command_line())})
         try:
             execution.run(made, config, record, Watched(Console(quiet=True), made.plan(), "first step"))
         except KeyboardInterrupt:

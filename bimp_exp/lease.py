@@ -94,8 +94,8 @@ def living(path: Path) -> dict[str, Any] | None:
     return None if there is None or _expired(path, there) else there
 
 
-def pulse(path: Path) -> tuple[str, int] | None:
-    """What changes with every sign of life of who holds the lease at ``path``; None where nobody does."""
+def heartbeat(path: Path) -> tuple[str, int] | None:
+    """Token and time [ns] of the last sign of life of the holder of the lease at ``path``; None where there is none."""
     there = holder(path)  # opening the file makes a network file system ask for its time anew
     try:
         return None if there is None else (str(there.get("token")), path.stat().st_mtime_ns)

@@ -31,7 +31,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridsConf
 
 
 class GridsSweeper(BasicSweeper):
-    """See the module."""
+    """Hands a union of grids to the launcher as one list of runs."""
 
     def __init__(
         self,
@@ -47,10 +47,12 @@ class GridsSweeper(BasicSweeper):
         """Called by Hydra once, with the command line."""
         from bimp_exp.errors import ConfigError
         from bimp_exp.sweep.cells import sweep_name
+        from bimp_exp.sweep.launcher import check_launcher
 
         assert self.hydra_context is not None
         assert self.config is not None
         assert self.launcher is not None
+        check_launcher(self.launcher, self.config.hydra)
         if self.max_batch_size is not None:
             raise ConfigError("hydra.sweeper.max_batch_size must be null: a grid is checked and run as a whole")
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)

@@ -5,66 +5,63 @@ them, continues a sweep that was broken off, goes on after a run has failed, and
 runs are done by ``bimp_exp.sweep.worker``, without Hydra, so callbacks of single jobs are not called.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn, setup_globals
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+
+from bimp_exp.sweep.launcher import GridLauncher, check_at_least_one
 
 
 @dataclass
 class LocalConf:
-    """``jobs``: processes that work on the sweep, which share cores and GPU; with one, this process does it."""
+    """``jobs``: processes that work on the sweep, which share cores and GPU; with one, this process does it.
+
+    The other keys are those of submitit's jobs, which this machine does not have; a value is refused.
+    """
 
     _target_: str = "hydra_plugins.bimp_exp_local.LocalLauncher"
     jobs: int = 1
+    submitit_folder: Any = None
+    timeout_min: Any = None
+    cpus_per_task: Any = None
+    gpus_per_node: Any = None
+    tasks_per_node: Any = None
+    mem_gb: Any = None
+    nodes: Any = None
+    name: Any = None
+    stderr_to_stdout: Any = None
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="local", node=LocalConf, provider="bimp-exp")
 
 
-class LocalLauncher(Launcher):
-    """See the module."""
+class LocalLauncher(GridLauncher):
+    """Works on a sweep in this process, or in ``jobs`` processes; ``of_jobs``: keys that have no effect here."""
 
-    def __init__(self, *, jobs: int) -> None:
-        self.jobs = jobs
+    def __init__(self, *, jobs: int, **of_jobs: Any) -> None:
+        self.jobs, self.of_jobs = jobs, of_jobs
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Called by Hydra once, with the configuration of the multirun."""
-        self.context, self.config = hydra_context, config
-
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the grid; UserError where a run is impossible (nothing is started) or has failed (the others are done)."""
+    def check(self) -> None:
         from bimp_exp.errors import ConfigError
-        from bimp_exp.sweep import grid
 
-        if self.jobs < 1:
-            raise ConfigError(f"hydra.launcher.jobs={self.jobs} must be at least 1")
-        setup_globals()
-        folder = Path(str(self.config.hydra.sweep.dir))
-        load = lambda overrides: self.context.config_loader.load_sweep_config(self.config, overrides)  # noqa: E731
-        try:
-            started = grid.start(job_overrides, load, folder)
-        finally:
-            grid.discard(folder)
-        if started:
-            try:
-                self._work(folder)
-            finally:
-                grid.finish(folder, self.config)
-            grid.complain(folder)
-        return []
+        check_at_least_one(jobs=self.jobs)
+        given = [f"hydra.launcher.{key}={value}" for key, value in self.of_jobs.items() if value is not None]
+        if given:
+            raise ConfigError(
+                f"{', '.join(given)}: no effect without SLURM; this machine's key is hydra.launcher.jobs, the number of processes"
+            )
 
-    def _work(self, folder: Path) -> None:
+    def work(self, folder: Path, num_retried: int) -> None:
         from bimp_exp.errors import UserError
-        from bimp_exp.sweep import pool as crew
-        from bimp_exp.sweep import worker
+        from bimp_exp.sweep import grid, pool, worker
 
-        if self.jobs == 1:
-            worker.work(folder)
-        elif crew.work(folder, self.jobs) and (left := worker.left(folder)):
-            raise UserError(f"processes were lost, {len(left)} runs are not done; the same command continues them")
+        try:
+            if self.jobs == 1:
+                worker.work(folder)
+            elif pool.work(folder, self.jobs) and (left := worker.left(folder)):
+                raise UserError(f"processes were lost, {len(left)} runs are not done; the same command continues them")
+        finally:
+            grid.finish(folder, self.config)
+        grid.raise_if_failed(folder)

@@ -17,7 +17,6 @@ from bimp_exp.sweep import forecast
 from bimp_exp.sweep.forecast import OVERHEAD, Forecast
 from tests.conftest import composed
 
-NETWORK = 314_783  # bytes of model.pt of a ResNet-8
 Runs = list[tuple[sweep.Cell, Composed, Plan]]
 
 
@@ -31,9 +30,9 @@ def grid(root: Path, *fixed: str, cycles: tuple[int, ...] = (1, 2), retry: str =
 
 
 def store(runs: Runs, root: Path, number: int, *, seconds: float, phases: slice = slice(None), kind: str = "") -> None:
-    """Put phases of run ``number`` into the store, 100 bytes and ``seconds`` an epoch each."""
+    """Put phases of run ``number`` into the store, ``seconds`` an epoch each."""
     _, made, planned = runs[number]
-    facts, _ = forecast._facts(made.config, {})
+    facts = forecast._facts(made.config, {})
     keys = numerics.phase_keys(made.config, planned, IMP, facts)
     for key, phase in list(zip(keys, planned.phases, strict=True))[phases]:
         about = {"name": "n", "kind": kind or numerics.kind(made.config, facts)}
@@ -43,38 +42,29 @@ def store(runs: Runs, root: Path, number: int, *, seconds: float, phases: slice 
 
 
 def of(runs: Runs, folder: Path) -> Forecast:
-    return forecast.of(runs, folder)
+    return forecast.forecast_sweep(runs, folder)
 
 
-def test_phases_that_runs_have_in_common_count_once_and_hours_need_a_stored_phase(tmp_path: Path) -> None:
+def test_phases_that_runs_have_in_common_count_once_and_the_time_needs_a_stored_phase(tmp_path: Path) -> None:
     told = of(grid(tmp_path / "store"), tmp_path)
     assert (told.num_runs, told.num_done, told.num_phases, told.num_distinct, told.num_left) == (2, 0, 5, 4, 4)
     assert (told.requested, told.distinct, told.left, told.num_unknown) == (12, 8, 8, 4)
     assert told.seconds == 2 * OVERHEAD
-    assert "12 epochs in 5 phases; 8 epochs in 4 of them differ, 8 in 4 are left to compute, hours unknown until a phase" in (
-        forecast.line(told)
-    )  # fmt: skip
+    assert forecast.line(told) == (
+        "2 runs, 0 of them done: 12 epochs in 5 phases; 8 in 4 of them differ, 8 in 4 are left to compute, time unknown until a "
+        "phase of this kind is stored; nothing was started"
+    )
 
 
-def test_the_networks_size_tells_the_disk(tmp_path: Path) -> None:
-    """Four phases of 2.5 networks and two runs of one, and as much again of those for MLflow."""
-    runs = grid(tmp_path / "store", "tracking=none")
-    network = forecast._facts(runs[0][1].config, {})[1]
-    assert network == pytest.approx(NETWORK, rel=0.1)
-    assert of(runs, tmp_path).size == 4 * 2.5 * network + 2 * (network + forecast.FILES)
-    mirrored = of(grid(tmp_path / "store"), tmp_path).size
-    assert mirrored == 4 * 2.5 * network + 4 * (network + forecast.FILES) + 2 * forecast.DATABASE
-
-
-def test_hours_are_those_of_the_same_method_else_of_another_on_the_same_network(tmp_path: Path) -> None:
+def test_the_time_is_that_of_the_same_method_else_of_another_on_the_same_network(tmp_path: Path) -> None:
     runs, root = grid(tmp_path / "store", "seed=1"), tmp_path / "store"
     other = grid(root)
-    kind = numerics.without_method(numerics.kind(other[0][1].config, forecast._facts(other[0][1].config, {})[0]))
+    kind = numerics.without_method(numerics.kind(other[0][1].config, forecast._facts(other[0][1].config, {})))
     store(other, root, 0, seconds=5.0, kind=f"{kind} another")
     assert of(runs, tmp_path).seconds == pytest.approx(8 * 5.0 + 2 * OVERHEAD)
     store(other, root, 1, seconds=3.0)  # over the dense phase, which they share
     assert of(runs, tmp_path).seconds == pytest.approx(8 * 3.0 + 2 * OVERHEAD)
-    assert "about 0.0078 hours of one worker" in forecast.line(of(runs, tmp_path))
+    assert "8 in 4 are left to compute, about 28 seconds of one worker; nothing" in forecast.line(of(runs, tmp_path))
     assert of(grid(root, "optim.batch_size=64"), tmp_path).num_unknown == 4
 
 
@@ -96,9 +86,9 @@ def test_a_failed_run_is_left_only_if_it_shall_be_done_again(tmp_path: Path) -> 
         (tmp_path / cell.folder).mkdir()
         (tmp_path / cell.folder / "failed.json").write_text('{"kind": "TrainingError", "error": "e"}')
     told = of(runs, tmp_path)
-    assert (told.num_failed, told.num_left, told.size) == (2, 0, 0)
+    assert (told.num_failed, told.num_left, told.seconds) == (2, 0, 0)
     assert forecast.line(told) == (
-        "2 runs, 0 of them done and 2 failed (sweep.retry=failed does them again): 12 epochs in 5 phases; 8 epochs in 4 of them "
+        "2 runs, 0 of them done and 2 failed (sweep.retry=failed does them again): 12 epochs in 5 phases; 8 in 4 of them "
         "differ, 0 in 0 are left to compute; nothing was started"
     )
     assert of(grid(tmp_path / "store", retry="failed"), tmp_path).num_left == 4

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from bimp_exp import cores, lease
-from bimp_exp.sweep import pool as crew
-from bimp_exp.sweep import worker
+from bimp_exp.sweep import pool, worker
 from tests.slurm_cluster import wait_for
 from tests.test_resume import same
 from tests.test_worker import GRID, forking, sweep
@@ -25,7 +24,7 @@ def test_side_by_side_equals_alone_with_as_many_threads(
     alone = sweep(tmp_path / "alone", *GRID[:2], overrides=(f"runtime.threads={threads}",))
     worker.work(alone)
     together = sweep(tmp_path / "together", *GRID[:2], overrides=("runtime.threads=null",))
-    assert crew.work(together, 2) == 0
+    assert pool.work(together, 2) == 0
     assert f"2 processes, OMP_NUM_THREADS={threads}" in capfd.readouterr().out
     for path in alone.glob("*/result.json"):
         same(path.parent, together / path.parent.name)
@@ -36,7 +35,7 @@ def test_side_by_side_equals_alone_with_as_many_threads(
 
 def test_one_that_is_killed_is_replaced_and_none_outlives_the_first(tmp_path: Path) -> None:
     folder = sweep(tmp_path / "s", *GRID[:2], overrides=("budget.epochs=9000",))  # no run ends
-    first = forking.Process(target=crew.work, args=(folder, 2))
+    first = forking.Process(target=pool.work, args=(folder, 2))
     first.start()
 
     def pids() -> set[int]:
@@ -71,8 +70,8 @@ def test_a_daemon_is_started_for_the_gpu_and_ended(
     control.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    monkeypatch.setattr(crew, "PROBE", (serves,))
-    with crew.sharing_gpu(os.environ) as (environment, said):
+    monkeypatch.setattr(pool, "MPS_PROBE", (serves,))
+    with pool.sharing_gpu(os.environ) as (environment, said):
         pipes = environment.get("CUDA_MPS_PIPE_DIRECTORY")
         assert (pipes is not None and Path(pipes).is_dir()) == (serves == "true")
         assert environment["CUDA_VISIBLE_DEVICES"] == devices  # the daemon numbers anew what it sees

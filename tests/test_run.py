@@ -21,10 +21,12 @@ from tests.conftest import ROOT, SHARED, real_cifar10
 SHORT = ["budget.epochs=4", "budget.dense_epochs=2", "budget.cycles=2", "tracking=none"]
 
 
-def run(folder: Path, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    """``python run.py`` with ``arguments``, in ``folder``."""
+def run(folder: Path, *arguments: str, expect: int = 0, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """``python run.py`` with ``arguments``, in ``folder``; ``path``: where more modules lie."""
     command = [sys.executable, str(ROOT / "run.py"), *arguments]
     environment = {**os.environ, "COLUMNS": "200"}
+    if path:
+        environment["PYTHONPATH"] = os.pathsep.join([str(path), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
     assert done.returncode == expect, done.stdout + done.stderr
     return done

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +56,7 @@ def test_each_run_is_in_one_state(tmp_path: Path) -> None:
     write(folder / "b" / "failed.json", {"kind": "TrainingError", "error": "the loss is nan\nin step 7"})
     write(folder / "c" / "run.json", {"starts": 1})  # and nobody is at it
     write(folder / "c" / "failed.json", {"kind": "KeyboardInterrupt", "error": "interrupted"})
+    write(folder / "f" / "run.json", {"starts": 0})  # taken back, since another computes its next phase
     write(folder / "d" / "lease", {"host": "elsewhere", "pid": 1, "boot": "x", "token": "t"})
     write(folder / "e" / "lease", {"host": "elsewhere", "pid": 1, "boot": "x", "token": "t"})
     os.utime(folder / "e" / "lease", (1, 1))  # not touched for a long time
@@ -67,30 +67,7 @@ def test_each_run_is_in_one_state(tmp_path: Path) -> None:
     assert not status.look(folder).over
 
 
-def test_epochs_are_counted_by_key_and_by_clock(tmp_path: Path) -> None:
-    folder = sweep(tmp_path / "s", ["a", "b", "c"])
-    dense = phase("dense", epochs=10, clock=100.0)
-    finish(folder / "a", dense, phase("1", epochs=2, clock=20.0, evaluating=1.0))
-    finish(folder / "b", dense, phase("2", epochs=3, clock=30.0))  # takes the dense network over
-    finish(folder / "c", dense | {"seconds_training": 110.0}, phase("3", epochs=4, clock=40.0))  # computes its own
-    assert status.look(folder).over
-    assert say(folder)[2:] == [
-        "epochs of the finished: 39 requested, 19 distinct, 29 computed",
-        "computing them took 0:05:01; 0 interruptions",  # 100 + 20 + 1 + 30 + 110 + 40 s
-    ]
-
-
-def test_lost_is_what_no_phase_accounts_for(tmp_path: Path) -> None:
-    folder = sweep(tmp_path / "s", ["a", "b"])
-    finish(
-        folder / "a", phase("k", epochs=1, clock=50.0, evaluating=10.0), starts=3, started="1970-01-01T00:00:00+00:00"
-    )
-    os.utime(folder / "a" / "result.json", (100, 100))
-    finish(folder / "b", phase("l", epochs=1, clock=50.0), started="1970-01-01T00:00:00+00:00")  # never interrupted
-    assert say(folder)[-1] == "computing them took 0:01:50; 2 interruptions, 0:00:40 lost to them"
-
-
-def test_a_run_under_way_says_where_it_is(tmp_path: Path) -> None:
+def test_a_run_under_way_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = sweep(tmp_path / "s", ["a", "b,c", "d"])
     lease = Lease.take(folder / "a" / "lease")
     other = Lease.take(folder / "b,c" / "lease")
@@ -101,17 +78,17 @@ def test_a_run_under_way_says_where_it_is(tmp_path: Path) -> None:
     lines += [{"step": 12, "phase": "dense", "images_per_second": 9.0}, {"step": 18, "phase": "cycle 1"}]
     whole = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / "a" / "metrics.jsonl").write_text(whole + '{"step": 19, "pha')
-    now = time.time()
-    os.utime(folder / "a" / "metrics.jsonl", (now - 10, now - 10))
+    os.utime(folder / "a" / "metrics.jsonl", (1000, 1000))
+    monkeypatch.setattr(status.time, "time", lambda: 1010.0)
     shown = say(folder)
     assert shown[2].split() == ["running", "phase", "epoch", "images/s", "left", "host"]
     name, first, second, epoch, rate, left, host = shown[3].split()
     assert (name, first, second, epoch, rate, host) == ("a", "cycle", "1", "3/4", "9", socket.gethostname())
-    assert left in ("0:00:10", "0:00:09")  # 6 steps are 180 images, at 9 a second, 10 seconds ago
+    assert left == "0:00:10"  # 6 steps are 180 images, at 9 a second, 10 seconds ago
     assert shown[4].split() == ["b", "c", socket.gethostname()]  # has only just begun
     finish(folder / "d", phase("k", epochs=1, clock=10.0, evaluating=10.0))
     left = say(folder)[3].split()[-2]
-    assert left in ("0:00:30", "0:00:29")  # twice as long as training alone, 10 seconds ago
+    assert left == "0:00:30"  # twice as long as training alone, 10 seconds ago
     lease.release()
     other.release()
 
@@ -149,7 +126,6 @@ def test_a_real_sweep(tmp_path: Path) -> None:
         done = command(tmp_path, *line)
         assert done.returncode == 0, done.stderr
         assert "2 runs: 0 waiting, 0 running, 2 done, 0 failed" in done.stdout
-        assert "epochs of the finished: 8 requested, 6 distinct, 6 computed" in done.stdout  # one dense network of 2
     assert not list((tmp_path / "results/sweeps/s").rglob(".*"))  # it leaves nothing behind
     assert load(tmp_path / "results/sweeps/s/sweep.json")["runs"] == ["clr", "llr"]
 

@@ -13,6 +13,7 @@ import pytest
 
 from bimp_exp import lease
 from bimp_exp.sweep import worker
+from tests.slurm_cluster import wait_for
 from tests.test_resume import came_to, config, same
 
 CHOICES = {"dataset": "digits", "model": "resnet20", "method": "imp", "budget": "bimp", "schedule": "allr"}
@@ -28,6 +29,7 @@ def sweep(folder: Path, *grid: dict[str, str], overrides: tuple[str, ...] = ()) 
         how[name] = {
             "config": config("imp", "store=shared", f"store.root={folder / 'store'}", *overrides, *given),
             "choices": CHOICES,
+            "command": f"run.py -m {name}",
         }
     folder.mkdir(exist_ok=True)
     about = {
@@ -62,7 +64,7 @@ def test_workers_do_every_run_once_and_every_phase_once_and_survive_one_another(
     workers = [forking.Process(target=worker.work, args=(crowd,)) for _ in range(3)]
     for process in workers:
         process.start()
-    time.sleep(1.5)
+    wait_for(lambda: any(crowd.glob("*/metrics.jsonl")), 300)
     os.kill(workers[0].pid or 0, signal.SIGKILL)
     for process in workers:
         process.join()
@@ -124,6 +126,13 @@ def test_a_finished_run_is_left_alone_and_a_larger_sweep_does_what_is_new(tmp_pa
     assert len(list(folder.glob("*/result.json"))) == 3
 
 
+def test_a_run_records_the_command_of_its_submission(tmp_path: Path) -> None:
+    folder = sweep(tmp_path / "s", *GRID[:1])
+    (name,) = json.loads((folder / "cells.json").read_text())
+    assert worker.work(folder) == 0
+    assert json.loads((folder / name / "run.json").read_text())["provenance"]["command"] == f"run.py -m {name}"
+
+
 def test_a_failed_run_stays_failed_and_does_not_stop_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,9 +156,9 @@ def test_an_interrupted_run_has_not_failed(tmp_path: Path) -> None:
     assert not worker.pending(tmp_path)
 
 
-def test_roots_are_the_first_phases_and_each_once(tmp_path: Path) -> None:
+def test_first_phases_alone_are_done_each_once(tmp_path: Path) -> None:
     folder = sweep(tmp_path / "s", *GRID)
-    assert worker.work(folder, roots=True) == 0
+    assert worker.work(folder, first_phase_only=True) == 0
     assert not list(folder.glob("*/result.json"))
     assert len(list((folder / "store").glob("*/done.pt"))) == 2
     worker.work(folder)

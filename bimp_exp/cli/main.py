@@ -26,8 +26,9 @@ from bimp_exp.config.messages import explain
 from bimp_exp.config.resolve import resolve
 from bimp_exp.errors import ConfigError, UserError
 from bimp_exp.paths import PACKAGE, ROOT
+from bimp_exp.results import provenance
 from bimp_exp.run import plan
-from bimp_exp.sweep import cells, single
+from bimp_exp.sweep import cells, launcher, single
 
 
 def launch(cfg: DictConfig) -> float | None:
@@ -44,6 +45,7 @@ def launch(cfg: DictConfig) -> float | None:
 
 def _launch(cfg: DictConfig) -> float | None:
     hydra = HydraConfig.get()
+    launcher.check_single_run(hydra)
     config, asks = resolve(cfg)
     choices.check(hydra.runtime.choices, config)
     planned = plan.from_config(config)
@@ -56,7 +58,7 @@ def _launch(cfg: DictConfig) -> float | None:
 
         show(planned, identity["name"], console)
         return None
-    return single.run(config, folder, identity, console)
+    return single.run(config, folder, identity, console, command=provenance.command_line())
 
 
 def main(task: Callable[[], Any], *, of_hydra: bool = False) -> None:
@@ -70,6 +72,7 @@ def main(task: Callable[[], Any], *, of_hydra: bool = False) -> None:
     try:
         if of_hydra:
             _check_options()
+            launcher.register_aliases()
         task()
     except KeyboardInterrupt:
         sys.exit(_say("interrupted", 130))

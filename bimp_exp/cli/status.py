@@ -5,11 +5,7 @@ All others wait; of these, some may have been broken off (interrupted, killed), 
 
 The time left of a run is that of the images still to come at the rate of its last epoch, and evaluations in the proportion
 of the finished runs of the sweep; without them, as long as none is finished. Of a sweep that was submitted to SLURM, a line
-says what squeue knows of its workers. Epochs and
-seconds are of finished runs: ``requested`` counts every phase of every run, ``distinct`` every key once, ``computed`` every
-computation once (a phase that a run has taken over has the clock of the computation, so a key with two clocks was computed
-twice). Lost to interruptions, for finished runs that were started more than once: the seconds from the first start to the
-result, without those of the phases; that is work done again, starting up, and lying idle between two starts.
+says what squeue knows of its workers.
 """
 
 from __future__ import annotations
@@ -19,7 +15,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +33,7 @@ from bimp_exp.results import reader as disk
 from bimp_exp.run import plan
 from bimp_exp.sweep import squeue
 from bimp_exp.sweep.worker import pending
+from bimp_exp.text import counted
 
 REFRESH = 2.0  # seconds
 TAIL = 16_384  # bytes of metrics.jsonl: more than an epoch's lines
@@ -45,17 +42,11 @@ STATES = ("waiting", "running", "done", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
-    """``phases``: key, clock, epochs and seconds of each. ``lost``: seconds, 0 without interruptions."""
-
-    phases: list[tuple[str, float, float, float]]
-    interruptions: int
-    lost: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Status:
-    """Of a sweep: the folder names of its runs by state, and what is to be said of them."""
+    """State of a sweep.
+
+    runs: folder names by state. names: what the runs are called, by folder name. broken_off: how many waiting runs were begun.
+    """
 
     folder: Path
     name: str
@@ -104,13 +95,13 @@ def current(root: Path) -> list[Path]:
 
 
 def look(folder: Path) -> Status:
-    """The state of every run of the sweep in ``folder``; opens no file of a run but the lease of one that runs."""
+    """The state of every run of the sweep in ``folder``."""
     facts = disk.read_sweep_facts(folder)
     runs: dict[str, list[str]] = {state: [] for state in STATES}
     for run in facts.runs:
         runs[_state(folder / run)].append(run)
     names = {run: cell.name for run, cell in facts.cells.items()}
-    broken_off = sum((folder / run / "run.json").exists() for run in runs["waiting"])
+    broken_off = sum(_num_starts(folder / run) > 0 for run in runs["waiting"])
     return Status(folder=folder, name=facts.name, runs=runs, names=names, broken_off=broken_off)
 
 
@@ -122,8 +113,14 @@ def _state(run: Path) -> str:
     return "waiting" if pending(run) else "failed"
 
 
+def _num_starts(run: Path) -> int:
+    """A worker that finds a phase in the hands of another takes the start back that run.json has counted."""
+    facts = disk.read_json(run / "run.json") or {}
+    return int(facts.get("starts", 0))
+
+
 def text(statuses: Sequence[Status]) -> list[str]:
-    """What is shown: of each sweep its name, the counts, the runs under way, the failures, what it has cost."""
+    """The lines that are shown: of each sweep its name, the counts, the runs under way and the failures."""
     return [line for status in statuses for line in [*_text(status), ""]][:-1]
 
 
@@ -132,39 +129,43 @@ def _text(status: Status) -> list[str]:
     if status.broken_off:
         counts["waiting"] += f" ({status.broken_off} broken off)"
     total = sum(map(len, status.runs.values()))
-    lines = [f"{status.name}: {status.folder}", f"{total} runs: {', '.join(counts.values())}"]
+    lines = [f"{status.name}: {status.folder}", f"{counted(total, 'run')}: {', '.join(counts.values())}"]
     if not status.over:
         lines += squeue.lines(status.folder)
-    done = [finished(status.folder / run) for run in status.runs["done"]]
     if status.runs["running"]:
-        more = _evaluating(done)
-        rows = [["running", "phase", "epoch", "images/s", "left", "host"]]
-        lines += columns(
-            rows + [[_name(status, r), *progress(status.folder / r, more)] for r in status.runs["running"]]
-        )
+        slowdown = evaluation_slowdown([status.folder / run for run in status.runs["done"]])
+        rows = [[_name(status, run), *progress(status.folder / run, slowdown)] for run in status.runs["running"]]
+        lines += columns([["running", "phase", "epoch", "images/s", "left", "host"], *rows])
     for run in status.runs["failed"][:MOST]:
         failure = disk.read_json(status.folder / run / "failed.json") or {}
         lines.append(f"failed: {_name(status, run)}: {' '.join(str(failure.get('error', '')).split())}")
     if len(status.runs["failed"]) > MOST:
         lines.append(f"and {len(status.runs['failed']) - MOST} more that failed")
-    return lines + _cost(done)
+    return lines
 
 
-def _evaluating(runs: Sequence[Finished]) -> float:
-    """How many times as long as training alone the phases of ``runs`` took with evaluations."""
-    phases = [phase for run in runs for phase in run.phases]
-    training = sum(clock for _, clock, _, _ in phases)
-    return sum(seconds for *_, seconds in phases) / training if training else 1.0
+def evaluation_slowdown(runs: Sequence[Path]) -> float:
+    """How many times as long as training alone the phases of the finished ``runs`` took with their evaluations."""
+    times = [_times(run) for run in runs]
+    training = sum(seconds for seconds, _ in times)
+    return sum(seconds for _, seconds in times) / training if training else 1.0
+
+
+@cache  # a result does not change any more
+def _times(run: Path) -> tuple[float, float]:
+    """Seconds of training, and of all, in a finished run."""
+    phases = disk.read_phases(run)
+    return sum(phase["seconds_training"] for phase in phases), sum(map(seconds_of, phases))
 
 
 def _name(status: Status, run: str) -> str:
     return status.names.get(run, run)
 
 
-def progress(run: Path, more: float) -> list[str]:
+def progress(run: Path, slowdown: float) -> list[str]:
     """Phase, epoch, images per second, time left and host of a run under way; "" for what is not known yet.
 
-    more: how many times as long as training alone a run takes.
+    slowdown: how many times as long as training alone a run takes.
     """
     host = str((living(run / "lease") or {}).get("host", ""))
     planned = _planned(run)
@@ -178,8 +179,9 @@ def progress(run: Path, more: float) -> list[str]:
     if not rates:
         return [phase, epoch, "", "", host]
     images = (planned.num_steps - step) * planned.num_fit_images / planned.steps_per_epoch
-    left = images / rates[-1] * more - (time.time() - (run / "metrics.jsonl").stat().st_mtime)
-    return [phase, epoch, f"{rates[-1]:,.0f}", _duration(max(left, 0)), host]
+    since = time.time() - (run / "metrics.jsonl").stat().st_mtime
+    left = timedelta(seconds=round(max(0.0, images / rates[-1] * slowdown - since)))
+    return [phase, epoch, f"{rates[-1]:,.0f}", str(left), host]
 
 
 @cache
@@ -202,39 +204,6 @@ def _last_points(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     return [json.loads(line) for line in lines[size > TAIL :]]
-
-
-@cache  # a result does not change any more
-def finished(run: Path) -> Finished:
-    """Of a run with a result."""
-    phases = disk.read_phases(run)
-    facts = disk.read_run_facts(run)
-    interruptions, lost = facts.starts - 1 if facts else 0, 0.0
-    if facts and interruptions:
-        elapsed = (run / "result.json").stat().st_mtime - datetime.fromisoformat(facts.started).timestamp()
-        lost = max(0.0, elapsed - sum(phase.seconds for phase in phases))
-    spent = [(p.key or f"{run}/{p.name}", p.seconds_training, p.epochs, p.seconds) for p in phases]
-    return Finished(phases=spent, interruptions=interruptions, lost=lost)
-
-
-def _cost(runs: Sequence[Finished]) -> list[str]:
-    if not runs:
-        return []
-    phases = [phase for run in runs for phase in run.phases]
-    requested = sum(epochs for _, _, epochs, _ in phases)
-    distinct = sum({key: epochs for key, _, epochs, _ in phases}.values())
-    computed = {(key, clock): (epochs, seconds) for key, clock, epochs, seconds in phases}
-    epochs, seconds = (sum(value[i] for value in computed.values()) for i in (0, 1))
-    interruptions = sum(run.interruptions for run in runs)
-    lost = f", {_duration(sum(run.lost for run in runs))} lost to them" if interruptions else ""
-    return [
-        f"epochs of the finished: {requested:g} requested, {distinct:g} distinct, {epochs:g} computed",
-        f"computing them took {_duration(seconds)}; {interruptions} interruption{'s' * (interruptions != 1)}{lost}",
-    ]
-
-
-def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
 
 
 if __name__ == "__main__":

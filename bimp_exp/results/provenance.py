@@ -21,14 +21,22 @@ RECORDED = "git.json"  # in a snapshot of the code: what git() said where it was
 PACKAGES = ("bimp-exp", "torch", "torchvision", "numpy", "hydra-core", "mlflow")
 
 
-def collect(config: dict[str, Any]) -> dict[str, Any]:
-    """Everything that is known when a run starts, ready for JSON."""
+def command_line() -> str:
+    """The command that started this process, without the interpreter and the folder of the program."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def collect(config: dict[str, Any], command: str) -> dict[str, Any]:
+    """Everything that is known when a run starts, ready for JSON.
+
+    command: repeats the run; that of its submission, where another process does it.
+    """
     return {
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "git": git(ROOT),
         "machine": machine(),
         "config_hash": config_hash(config),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command,
     }
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from bimp_exp.config.choices import groups
 from bimp_exp.config.neutral import is_neutral
 from bimp_exp.config.signatures import constant
 from bimp_exp.errors import DataError
+from bimp_exp.results import provenance
 
 if TYPE_CHECKING:
     from bimp_exp.config.compose import Composed
@@ -96,22 +95,26 @@ def _neutral(override: Override) -> bool:
 
 
 def write(folder: Path, runs: Sequence[Cell], made: Sequence[Composed]) -> None:
-    """sweep.json in ``folder``: name, command, swept keys, the runs with their values; and cells.json: how to do each.
+    """Write sweep.json (name, command, swept keys, the runs with their values) and cells.json (how to do each run).
 
-    The runs that it holds already stay.
+    Runs that ``folder`` holds already stay. Each run has the command that has named it last.
     """
+    command = provenance.command_line()
     before = _read(folder / "sweep.json") or {"swept": [], "runs": [], "cells": {}}
     cells = {**before["cells"], **{cell.folder: {"name": cell.name, "swept": cell.swept} for cell in runs}}
     how = {
         **(_read(folder / "cells.json") or {}),
-        **{c.folder: {"config": m.config, "choices": groups(m.choices)} for c, m in zip(runs, made, strict=True)},
+        **{
+            cell.folder: {"config": each.config, "choices": groups(each.choices), "command": command}
+            for cell, each in zip(runs, made, strict=True)
+        },
     }
     files.write(folder / "cells.json", (json.dumps(how) + "\n").encode())
     files.write_json(
         folder / "sweep.json",
         {
             "name": folder.name,
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": command,
             "swept": list(dict.fromkeys([*before["swept"], *(key for cell in runs for key in cell.swept)])),
             "runs": list(cells),
             "cells": cells,

@@ -22,23 +22,27 @@ from bimp_exp.run.plan import Plan
 from bimp_exp.sweep import cells as sweep
 from bimp_exp.sweep import forecast, single
 from bimp_exp.sweep.cells import Cell
+from bimp_exp.text import counted
 
 T = TypeVar("T")
 NAMED = 3  # runs that are named of those that are impossible for one reason
 
 
-def start(job_overrides: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig], folder: Path) -> bool:
-    """Check every run of the grid; then write it into ``folder``, or with ``plan=true`` show what would be done: False.
+def start(job_overrides: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig], folder: Path) -> int | None:
+    """Check every run of the grid and write it into ``folder``; the number of failed runs that are to be done again.
 
-    ``load`` composes a command line. A sweep that lies in ``folder`` is continued: what it has is kept, what the grid has more
-    is added.
+    With ``plan=true`` show what would be done, and None. A sweep that lies in ``folder`` is continued: what it has is kept,
+    what the grid has more is added.
+
+    load: composes a command line.
     """
     cells = sweep.cells(job_overrides)
     if not cells:
         raise ConfigError("the grid is empty: a swept key has no values")
-    same = [name for name, count in Counter((c.name, str(c.swept)) for c in cells).items() if count > 1]
-    if same:
-        raise ConfigError(f"the grid has the same run more than once: {same[0][0]}")
+    number = Counter((cell.name, str(cell.swept)) for cell in cells)
+    for cell in cells:
+        if number[cell.name, str(cell.swept)] > 1:
+            raise ConfigError(f"the grid has the same run more than once: {' '.join(cell.overrides)}")
     composer = Composer(load)
     made = _each(cells, lambda i: composer(cells[i].overrides))
     plans = _each(cells, lambda i: plan.from_config(made[i].config))
@@ -53,12 +57,15 @@ def start(job_overrides: Sequence[Sequence[str]], load: Callable[[list[str]], Di
     _each(cells, check)
     if any(each.asks["plan"] for each in made):
         show(cells, made, plans, folder)
-        return False
+        return None
     sweep.write(folder, cells, made)
-    for cell, each in zip(cells, made, strict=True):
-        if each.asks["retry"] == "failed":
-            (folder / cell.folder / "failed.json").unlink(missing_ok=True)
-    return True
+    retried = [
+        folder / c.folder / "failed.json" for c, m in zip(cells, made, strict=True) if m.asks["retry"] == "failed"
+    ]
+    retried = [path for path in retried if path.exists()]
+    for path in retried:
+        path.unlink(missing_ok=True)
+    return len(retried)
 
 
 def discard(folder: Path) -> None:
@@ -67,7 +74,7 @@ def discard(folder: Path) -> None:
 
 
 def _each(cells: Sequence[Cell], check: Callable[[int], T]) -> list[T]:
-    """``check(i)`` for every cell; one ConfigError that lists all that are impossible, before anything starts."""
+    """The values of ``check(i)`` for every cell; one ConfigError that lists all runs that are impossible."""
     found: list[T] = []
     wrong: dict[str, list[str]] = {}  # by reason
     for i, cell in enumerate(cells):
@@ -77,8 +84,10 @@ def _each(cells: Sequence[Cell], check: Callable[[int], T]) -> list[T]:
             wrong.setdefault(explain(error), []).append(cell.name)
     if wrong:
         each = [f"{_few(names)}: {reason}" for reason, names in wrong.items()]
-        num = len(cells) - len(found)
-        raise ConfigError(f"{num} of {len(cells)} runs are impossible, nothing was started: {'; '.join(each)}")
+        num, are = len(cells) - len(found), "is" if len(cells) == 1 else "are"
+        raise ConfigError(
+            f"{num} of {counted(len(cells), 'run')} {are} impossible, nothing was started: {'; '.join(each)}"
+        )
     return found
 
 
@@ -94,11 +103,11 @@ def show(cells: Sequence[Cell], made: Sequence[Composed], plans: Sequence[Plan],
     for cell, planned in zip(cells, plans, strict=True):
         done = "  (done)" if (folder / cell.folder / "result.json").exists() else ""
         console.print(f"{cell.name:{width}}  {plan.line(planned)}{done}")
-    console.print(forecast.line(forecast.of(list(zip(cells, made, plans, strict=True)), folder)))
+    console.print(forecast.line(forecast.forecast_sweep(list(zip(cells, made, plans, strict=True)), folder)))
 
 
 def finish(folder: Path, config: DictConfig) -> None:
-    """The table of the grid: on the terminal, in files, and with the parent run in MLflow."""
+    """Show the table of the grid on the terminal, write it into files and mirror it into MLflow."""
     from hydra.utils import instantiate
 
     from bimp_exp.report import refresh
@@ -109,9 +118,9 @@ def finish(folder: Path, config: DictConfig) -> None:
     print_summary(read_sweep(folder), Console())
 
 
-def complain(folder: Path) -> None:
+def raise_if_failed(folder: Path) -> None:
     """UserError where a run of the sweep has failed."""
     runs = read_sweep(folder).runs
     failed = sum(run.status == "failed" for run in runs)
     if failed:
-        raise UserError(f"{failed} of {len(runs)} runs failed; each says why in its folder below {folder}")
+        raise UserError(f"{failed} of {counted(len(runs), 'run')} failed; each says why in its folder below {folder}")

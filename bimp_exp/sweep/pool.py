@@ -2,8 +2,8 @@
 
 Each has the cores divided by their number as its threads, unless OMP_NUM_THREADS says otherwise: that is what
 ``runtime.threads=null`` then means, and like any number of threads it is a fact in the name of a result computed on CPU. On a
-GPU they go through an MPS daemon of their own, so that kernels of several processes run at once; where the driver has none
-they take turns (https://docs.nvidia.com/deploy/mps).
+GPU they go through an MPS daemon of their own (experimental), so that kernels of several processes run at once; where the
+driver has none they take turns (https://docs.nvidia.com/deploy/mps).
 """
 
 from __future__ import annotations
@@ -26,60 +26,60 @@ from bimp_exp.sweep import worker
 
 POLL = 0.2  # seconds
 GRACE = 15.0  # seconds in which a process that is told to leave may say so on disk
-KEEPER = """trap "" HUP INT TERM USR2
+# Runs an MPS daemon until our end of its standard input closes, however we end; signals to all processes do not end it before.
+MPS_KEEPER = """
+trap "" HUP INT TERM USR2
 "$0" -d >&2 && echo up && cat >/dev/null
 echo quit | timeout 20 "$0" >&2
-rm -rf "$CUDA_MPS_PIPE_DIRECTORY" """  # ends the daemon when our end of its standard input closes, however we end
-PROBE = (sys.executable, "-c", "import torch; torch.zeros(1, device='cuda')")  # a daemon that is up may still not serve
+rm -rf "$CUDA_MPS_PIPE_DIRECTORY"
+"""
+MPS_PROBE = (
+    sys.executable,
+    "-c",
+    "import torch; torch.zeros(1, device='cuda')",
+)  # a daemon that is up may still not serve
 
 
-def work(folder: Path, number: int, *, roots: bool = False) -> int:
-    """Do what is left of the sweep in ``folder`` by ``number`` processes; how many of them were lost, and their work with them.
+def work(folder: Path, number: int, *, first_phase_only: bool = False) -> int:
+    """Do what is left of the sweep in ``folder`` by ``number`` processes; how many of them ended without having done their part.
 
     A process that is killed is replaced while runs are left, ``number`` times in all. The processes end with this one.
     """
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores.usable(hyperthreads=False) // number))
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    ours = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": os.pathsep.join(paths)}
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "bimp_exp.sweep.worker",
-        "--crew",
-        *(["--roots"] if roots else []),
-        str(folder),
-    ]
-    with sharing_gpu(ours) as (environment, how):
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-P", "-m", "bimp_exp.sweep.worker", "--in-pool", str(folder)]
+    command += ["--first-phase-only"] if first_phase_only else []
+    with sharing_gpu(environment) as (environment, how):
         _say(f"{number} processes, OMP_NUM_THREADS={threads}{how}")
 
         def start() -> subprocess.Popen[bytes]:
             return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE)
 
-        crew, spare, lost = [start() for _ in range(number)], number, 0
+        processes, num_spare, num_lost = [start() for _ in range(number)], number, 0
         try:
-            while crew:
+            while processes:
                 time.sleep(POLL)
-                ended = [process for process in crew if process.poll() is not None]
-                crew = [process for process in crew if process not in ended]
+                ended = [process for process in processes if process.poll() is not None]
+                processes = [process for process in processes if process not in ended]
                 for process in (process for process in ended if process.returncode):
-                    if process.returncode < 0 and spare and worker.left(folder):
-                        spare -= 1
-                        crew.append(start())
+                    if process.returncode < 0 and num_spare and worker.left(folder):
+                        num_spare -= 1
+                        processes.append(start())
                         _say(f"a process was ended by signal {-process.returncode}; another takes its place")
                     else:
-                        lost += 1
+                        num_lost += 1
         finally:
-            _end(crew)
-    return lost
+            _end(processes)
+    return num_lost
 
 
-def _end(crew: list[subprocess.Popen[bytes]]) -> None:
-    for process in crew:
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
         assert process.stdin is not None
         process.stdin.close()
     until = time.monotonic() + GRACE
-    for process in crew:
+    for process in processes:
         try:
             process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -89,7 +89,7 @@ def _end(crew: list[subprocess.Popen[bytes]]) -> None:
 
 @contextmanager
 def sharing_gpu(environment: Mapping[str, str]) -> Iterator[tuple[dict[str, str], str]]:
-    """The environment of the processes, and how they share a GPU, for people; "" where no driver is."""
+    """The environment of the processes, and how they share a GPU, for people; "" where there is no driver."""
     control = shutil.which("nvidia-cuda-mps-control")
     if environment.get("CUDA_VISIBLE_DEVICES") == "" or not (control or shutil.which("nvidia-smi")):
         yield dict(environment), ""
@@ -101,13 +101,13 @@ def sharing_gpu(environment: Mapping[str, str]) -> Iterator[tuple[dict[str, str]
         folder = tempfile.mkdtemp(prefix="bimp_exp_mps_")
         served = {**environment, "CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
         pipe = subprocess.PIPE
-        with subprocess.Popen(["sh", "-c", KEEPER, control], env=served, stdin=pipe, stdout=pipe) as keeper:
+        with subprocess.Popen(["sh", "-c", MPS_KEEPER, control], env=served, stdin=pipe, stdout=pipe) as keeper:
             assert keeper.stdout is not None
             up = keeper.stdout.readline() == b"up\n"
             visible = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
             if all(device.isdecimal() for device in visible):  # the daemon numbers the devices that it sees from 0
                 served["CUDA_VISIBLE_DEVICES"] = ",".join(str(i) for i in range(len(visible)))
-            if up and subprocess.run(PROBE, env=served, capture_output=True).returncode == 0:
+            if up and subprocess.run(MPS_PROBE, env=served, capture_output=True).returncode == 0:
                 yield served, "; the GPU through MPS"
                 return
         yield dict(environment), "; the GPU in turns (nvidia-cuda-mps-control does not serve here)"

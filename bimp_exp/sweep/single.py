@@ -32,14 +32,17 @@ def run(
     console: Console,
     process: Process,
     *,
+    command: str,
     wait: bool = True,
     first_phase_only: bool = False,
     only_if: Callable[[], bool] = lambda: True,
 ) -> float | None:
     """Do what is left of the run that ``config`` describes, in ``folder``; the final test metric, if it comes to an end.
 
-    only_if: asked once the run is ours, since another process may have ended it while we prepared. BusyError where another
-    process is at it or, unless we ``wait``, at the phase that comes next.
+    BusyError where another process is at it or, unless ``wait``, at the phase that comes next.
+
+    command: repeats the run, for run.json.
+    only_if: asked once the run is ours, since another process may have ended it while we prepared.
     """
     made = experiment(config, process)
 
@@ -58,7 +61,7 @@ def run(
         if result is None:
             writer = RunWriter(folder=folder, tracking=process.tracker(made.tracking))
             env = make_env(made, config, process)
-            writer.begin(identity | {"provenance": provenance.collect(config) | {"computed_on": env.computed_on}})
+            writer.begin(identity | {"provenance": provenance.collect(config, command) | {"computed_on": env.computed_on}})
             log = Log(writer=writer, display=Display(console, env.plan, identity["name"]))
             try:
                 phases = made.store.open(folder)

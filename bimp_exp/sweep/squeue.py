@@ -15,27 +15,34 @@ from pathlib import Path
 from bimp_exp.errors import UserError
 from bimp_exp.sweep import snapshot
 
+FIRST_PHASES = "first_phases"  # folder of the jobs that do only those
+
 
 @dataclass(frozen=True, kw_only=True)
-class Queued:
-    """A worker as squeue shows it. ``code``: HASH.NUMBER, its code and the runs that it knows of; ``roots``: as of Worker."""
+class QueuedWorker:
+    """A worker as squeue shows it.
+
+    code: hash of the snapshot that it runs. num_runs: those of the sweep at its submission, which alone it will do.
+    first_phase_only: it ends each run after its first phase. reason: why SLURM does not start it yet.
+    """
 
     code: str
-    roots: bool
+    num_runs: int
+    first_phase_only: bool
     state: str
     reason: str
 
 
-def queue(sweep: Path, states: str = "PD,CF,R,S") -> list[Queued]:
+def queue(sweep: Path, states: str = "PD,CF,R,S") -> list[QueuedWorker]:
     """The workers of ``sweep`` that are queued or running; UserError where squeue does not answer."""
     asked = subprocess.run(["squeue", "-h", "-r", "-t", states, "-o", "%T|%r|%o"], capture_output=True, text=True)
     if asked.returncode:
         raise UserError(f"squeue: {asked.stderr.strip() or 'failed'}")
-    script = rf"{re.escape(str(sweep.absolute()))}/.*?([0-9a-f]{{{snapshot.LENGTH}}}\.\d+)/(roots/)?[^/]*"
+    script = rf"{re.escape(str(sweep.absolute()))}/.*?([0-9a-f]{{{snapshot.LENGTH}}})\.(\d+)/({FIRST_PHASES}/)?[^/]*"
     found = re.finditer(rf"^(\w+)\|(.*?)\|{script}$", asked.stdout, re.MULTILINE)
     return [
-        Queued(state=state, reason=why, code=code, roots=bool(roots))
-        for state, why, code, roots in map(re.Match.groups, found)
+        QueuedWorker(code=code, num_runs=int(runs), first_phase_only=bool(first), state=state, reason=reason)
+        for state, reason, code, runs, first in map(re.Match.groups, found)
     ]
 
 
