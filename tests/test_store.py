@@ -61,7 +61,7 @@ def drop(root: Path, *, keep_finished: bool = False, dry: bool = False) -> set[s
 
 
 def command(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "bimp_exp.cli.store", *arguments]
+    line = [sys.executable, "-m", "bimp_exp", "store", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, env=environment)
 

@@ -114,7 +114,7 @@ def read_sweep(folder: Path) -> Sweep:
     """The sweep in ``folder``; a DataError where it holds no sweep.json."""
     facts = read_json(folder / "sweep.json")
     if facts is None:
-        raise DataError(f"{folder / 'sweep.json'}: absent; give the folder of a sweep (python run.py -m ...)")
+        raise DataError(f"{folder / 'sweep.json'}: absent; give the folder of a sweep (bimp-exp run -m ...)")
     runs = [read_run(folder / name, facts.get("cells", {}).get(name)) for name in facts["runs"]]
     return sweep_of(facts, folder, runs)
 

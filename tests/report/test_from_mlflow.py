@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bimp_exp.cli.report import main
+from bimp_exp.cli.main import main
 from bimp_exp.tracking.mirror import Mirror
 from tests.report.fake import make_run, make_sweep
 from tests.test_tracking_stress import Server
@@ -62,7 +62,7 @@ def test_every_file_is_the_same_as_from_disk(store: str, tmp_path: Path, capsys:
     printed = []
     for arguments in ([str(sweep)], ["methods~1", "--mlflow", store, "--to", str(tmp_path / "copy")]):
         for pivot in ([], PIVOT):
-            assert main([*arguments, *pivot]) == 0
+            assert main(["report", *arguments, *pivot]) == 0
             printed.append(capsys.readouterr())
     assert printed[:2] == printed[2:]
     assert "gmp sparsity=0.9 seed=1: failed: budget.cycles: 0 is not legal" in printed[0].out
@@ -83,13 +83,13 @@ def test_a_name_that_two_experiments_have_needs_the_run_id(tmp_path: Path, capsy
     mirrored(sweep, uri, "two")
     mirror.sync(make_run(tmp_path / "single"))
     asked = ["--mlflow", uri, "--to", str(tmp_path / "to")]
-    assert main(["s", *asked]) == 2
+    assert main(["report", "s", *asked]) == 2
     error = capsys.readouterr().err
     assert f"s: {uri} holds 2 sweeps of that name; give the run id of one: " in error
     assert f"{parent} in one" in error
-    assert main([parent, *asked]) == 0
+    assert main(["report", parent, *asked]) == 0
     capsys.readouterr()
-    assert main(["single", *asked]) == 2
+    assert main(["report", "single", *asked]) == 2
     assert "holds no sweep of that name or run id; it has s, s\n" in capsys.readouterr().err
 
 
@@ -105,10 +105,10 @@ def test_a_store_that_is_not_there_is_one_line(
     uri: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["s", "--mlflow", uri, "--to", "to"]) == 2
+    assert main(["report", "s", "--mlflow", uri, "--to", "to"]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
-    assert main(["s", "--mlflow", uri]) == 2
+    assert main(["report", "s", "--mlflow", uri]) == 2
     assert "--mlflow URI and --to FOLDER go together" in capsys.readouterr().err
