@@ -37,8 +37,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with the wheel; dependencies are those installed here, but no editable install is seen."""
-    folder = tmp_path_factory.mktemp("environment")
+    """A virtual environment with the wheel; dependencies are those installed here, but no editable install is seen.
+
+    It lies in a repository, as the environment of a project that uses bimp-exp may.
+    """
+    repository = tmp_path_factory.mktemp("repository")
+    author = ["-c", "user.name=n", "-c", "user.email=e"]
+    subprocess.run(["git", "init", "-q", str(repository)], check=True)
+    (repository / ".gitignore").write_text(".venv/\n")
+    subprocess.run(["git", *author, "commit", "-q", "--allow-empty", "-m", "m"], cwd=repository, check=True)
+    folder = repository / ".venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     (packages,) = folder.glob("lib/python*/site-packages")
     seen = [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
@@ -96,6 +104,19 @@ def test_workers_of_a_sweep_find_the_wheel(environment: Path, tmp_path: Path) ->
     call(environment, tmp_path, *grid)
     assert len(list(tmp_path.glob("grid/*/result.json"))) == 2
     assert "2 done" in call(environment, tmp_path, "status", "grid").stdout
+
+
+def test_slurm_jobs_get_a_copy_of_the_wheel_with_groups_and_sweeps(environment: Path, tmp_path: Path) -> None:
+    python = [str(environment / "bin" / "python"), "-P", "-c"]
+    take = "from pathlib import Path; from bimp_exp.sweep import snapshot; print(snapshot.take(Path('sweep')))"
+    done = subprocess.run([*python, take], cwd=tmp_path, capture_output=True, text=True, env=ELSEWHERE, check=True)
+    look = "from bimp_exp.paths import CONF, SWEEPS; print((CONF / 'config.yaml').is_file(), CONF, *SWEEPS.iterdir())"
+    copied = {**ELSEWHERE, "PYTHONPATH": done.stdout.strip()}
+    found = subprocess.run([*python, look], cwd=tmp_path, capture_output=True, text=True, env=copied, check=True)
+    there, conf, *sweeps = found.stdout.split()
+    assert there == "True"
+    assert Path(conf) == Path(done.stdout.strip()) / "bimp_exp" / "conf"
+    assert {Path(path).name for path in sweeps} == {path.name for path in (ROOT / "sweeps").iterdir()}
 
 
 def test_help_of_another_command(environment: Path, tmp_path: Path) -> None:
