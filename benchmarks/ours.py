@@ -1,4 +1,4 @@
-"""Our side of every comparison: the loops of ``bimp_exp.training.loop`` on the data, the network and the runtime of a configuration."""
+"""Our side of every comparison: the loops of ``bimp_exp.training.loop`` on data, network and runtime of a configuration."""
 
 from __future__ import annotations
 

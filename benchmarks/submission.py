@@ -49,7 +49,7 @@ def measure(runs: int) -> dict[str, float]:
             submission = [sys.executable, str(ROOT / "run.py"), "-m", *GRID, f"seed=range({seeds})", "tracking=none"]
             submission += ["hydra/launcher=slurm", "hydra.launcher.partition=dry", "hydra.sweep.dir=sweep"]
             seconds, memory = cost(submission, environment, folder)
-            looking = cost([sys.executable, "-m", "bimp_exp.cli.status", "sweep"], environment, folder)
+            looking = cost([sys.executable, "-m", "bimp_exp", "status", "sweep"], environment, folder)
     return {
         "runs": 54 * seeds, "submission_s": seconds, "submission_gb": memory, "status_s": looking[0], "status_gb": looking[1],
     }  # fmt: skip

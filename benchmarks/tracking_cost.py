@@ -44,9 +44,9 @@ def tell():
     print("FACTS" + json.dumps(facts), file=sys.stderr)
 
 atexit.register(tell)  # called after what is registered later
-from bimp_exp import tracking
+from bimp_exp.tracking.mlflow import MLflow
 for name in ("sync", "sync_sweep"):
-    setattr(tracking.MLflow, name, timed(getattr(tracking.MLflow, name)))
+    setattr(MLflow, name, timed(getattr(MLflow, name)))
 sys.argv = sys.argv[1:]
 try:
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -1,7 +1,7 @@
 """trials: what a trial costs beside training and evaluating, in a warm worker, and how soon a run takes its first step.
 
-A sweep of small runs on the whole data set's files goes through ``bimp_exp.sweep.worker`` in one process. From one result to the next is
-a trial; less the seconds that it trained and evaluated by its own account, the rest is overhead.
+A sweep of small runs on the whole data set's files goes through ``bimp_exp.sweep.worker`` in one process. From one result to
+the next is a trial; less the seconds that it trained and evaluated by its own account, the rest is overhead.
 """
 
 from __future__ import annotations

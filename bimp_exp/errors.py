@@ -31,3 +31,8 @@ class TrainingError(UserError):
 
 class InvariantError(UserError):
     """A run broke a rule that makes its numbers mean something."""
+
+
+def printable(text: str) -> str:
+    """``text`` on one line: line breaks and control characters as Python writes them."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -1,10 +1,17 @@
-"""Where the program's own files lie: the package, its configuration groups and its sweeps."""
+"""Where the program's own files lie: the package, its configuration groups and its sweeps.
+
+In a checkout ``conf/`` and ``sweeps/`` stand beside the package; a wheel holds them inside it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+INSTALLED = (PACKAGE / "conf").is_dir()
+"""Whether the package was installed from a wheel, so that ROOT is site-packages and no repository of ours."""
 ROOT = PACKAGE.parent
-CONF = ROOT / "conf"
-SWEEPS = ROOT / "sweeps"
+"""The folder that has to be on the import path for bimp_exp and hydra_plugins."""
+DATA = PACKAGE if INSTALLED else ROOT
+CONF = DATA / "conf"
+SWEEPS = DATA / "sweeps"

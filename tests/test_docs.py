@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import re
-import runpy
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +17,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from bimp_exp.cli.main import main
+from bimp_exp.cli.run import add_sweeps
 from bimp_exp.config.resolve import resolve, without_hydra
 from bimp_exp.run import plan
 from hydra_plugins.bimp_exp_grids import expand
@@ -30,6 +30,7 @@ PAGES = [
     *sorted(ROOT.glob("docs/*.md")),
     *sorted(ROOT.glob("sweeps/*.yaml")),
 ]
+WRITTEN = r"(?:(?=python run)|`|^#? *)((?:python run\.py|bimp-exp [a-z]+)[^`\n#(]*)"
 STANDS_FOR = {  # a word of the documentation, and what a reader could write there
     "GROUP=OPTION": "schedule=clr",
     "GROUP.KEY=VALUE": "budget.cycles=2",
@@ -42,9 +43,11 @@ STANDS_FOR = {  # a word of the documentation, and what a reader could write the
 
 def written(page: Path) -> Iterator[str]:
     """The commands on a page, as far as a comment, a bracket or the end of the code."""
-    for found in re.finditer(r"python (run\.py|-m bimp_exp)[^`\n#(]*", page.read_text().replace("\\\n", "")):
-        if "..." not in re.sub(r"\[.*?\]", "", found[0]):  # that is the command before
-            yield from alternatives(re.sub(r"\[(\w+)[ .]*\]", r"\1", found[0]).strip())
+    for found in re.finditer(WRITTEN, page.read_text().replace("\\\n", ""), re.MULTILINE):
+        command = found[1].removeprefix("bimp-exp run").removeprefix("python run.py")
+        command = command if command.startswith("bimp-exp") else f"python run.py{command}"
+        if "..." not in re.sub(r"\[.*?\]", "", command):  # that is the command before
+            yield from alternatives(re.sub(r"\[(\w+)[ .]*\]", r"\1", command).strip())
 
 
 def alternatives(command: str) -> Iterator[str]:
@@ -54,12 +57,12 @@ def alternatives(command: str) -> Iterator[str]:
 
 COMMANDS = sorted({(page.name, command) for page in PAGES for command in written(page)})
 RUNS = [(page, c.removeprefix("python run.py")) for page, c in COMMANDS if c.startswith("python run.py")]
-OTHERS = [(page, c.removeprefix("python -m ")) for page, c in COMMANDS if c.startswith("python -m ")]
+OTHERS = [(page, c) for page, c in COMMANDS if c.startswith("bimp-exp ")]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _hydra() -> Iterator[None]:
-    runpy.run_path(str(ROOT / "run.py"))  # which makes the files in sweeps/ known
+    add_sweeps()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         yield
     GlobalHydra.instance().clear()
@@ -69,8 +72,8 @@ def test_the_commands_are_found() -> None:
     """Else all that follows would pass."""
     assert ("README.md", "python run.py schedule=clr budget.cycles=2 sparsity=0.95") in COMMANDS
     assert ("README.md", "python run.py --help") in COMMANDS
-    assert ("guide.md", "python -m bimp_exp.cli.store verify ROOT") in COMMANDS
-    assert ("export.md", "python -m bimp_exp.export results/single/filters --batch-size 1") in COMMANDS
+    assert ("guide.md", "bimp-exp store verify ROOT") in COMMANDS
+    assert ("export.md", "bimp-exp export results/single/filters --batch-size 1") in COMMANDS
     assert {page for page, _ in COMMANDS} >= {
         "guide.md",
         "cluster.md",
@@ -103,7 +106,6 @@ class Understood(Exception):  # noqa: N818
     """A command line was read to its end."""
 
 
-@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 @pytest.mark.parametrize(("page", "command"), OTHERS, ids=[f"{page} {command}" for page, command in OTHERS])
 def test_every_other_command_is_understood(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     parse = argparse.ArgumentParser.parse_args
@@ -112,11 +114,9 @@ def test_every_other_command_is_understood(page: str, command: str, monkeypatch:
         parse(parser, *arguments)
         raise Understood
 
-    module, *arguments = shlex.split(command)
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
-    monkeypatch.setattr(sys, "argv", [module, *arguments])
     with pytest.raises(Understood):
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        main(shlex.split(command)[1:])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -37,7 +37,7 @@ FOUND = [  # what the fuzzer has found to be answered badly, and what is said no
     ),
     (["dataset.num_test_images=3"], "the digits data: 360 test images, but dataset.num_test_images=3"),
     (["-m", "dense_checkpoint=null,/dev/null"], "dense_checkpoint=/dev/null: there is no such file"),
-    (["-x"], "there is no option -x; python run.py --help lists the options"),
+    (["-x"], "there is no option -x; --help lists the options"),
     (["seed=1", "-m", "sparsity=0.5"], "sparsity=0.5: keys stand together, before the options or behind them"),
     (["--config-name"], "argument --config-name/-cn: expected one argument"),
     (["~model.depth"], "model.depth is missing: it must be a whole number of at least 1"),

@@ -64,7 +64,7 @@ def states(cluster: Cluster) -> list[str]:
 
 
 def look(cluster: Cluster, sweep: Path) -> str:
-    command = [sys.executable, "-m", "bimp_exp.cli.status", str(sweep)]
+    command = [sys.executable, "-m", "bimp_exp", "status", str(sweep)]
     return subprocess.run(command, env=cluster.environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 

@@ -115,7 +115,7 @@ def test_many_failures_are_not_all_listed(tmp_path: Path) -> None:
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "40"}
-    line = [sys.executable, "-m", "bimp_exp.cli.status", *arguments]
+    line = [sys.executable, "-m", "bimp_exp", "status", *arguments]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, env=environment)
 
 

@@ -61,7 +61,7 @@ def drop(root: Path, *, keep_finished: bool = False, dry: bool = False) -> set[s
 
 
 def command(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "bimp_exp.cli.store", *arguments]
+    line = [sys.executable, "-m", "bimp_exp", "store", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, env=environment)
 
@@ -196,7 +196,7 @@ def test_the_command(phases: Path, tmp_path: Path) -> None:
         (["remove", "."], "one of the arguments --key --unused is required"),
         (["remove", "--key", "", "."], "--key  is the beginning of 0 keys"),
         (["remove", "--unused", "."], "results: there is no such folder; give --results"),
-        ([], "the following arguments are required: command"),
+        ([], "the following arguments are required: ACTION"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], says: str) -> None:

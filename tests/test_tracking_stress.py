@@ -170,7 +170,7 @@ def test_a_run_that_goes_on_from_an_older_checkpoint(
 
 def sync(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    line = [sys.executable, "-m", "bimp_exp.cli.sync", *arguments]
+    line = [sys.executable, "-m", "bimp_exp", "sync", *arguments]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, env=environment)
 
 

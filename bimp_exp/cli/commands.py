@@ -1,4 +1,4 @@
-"""What the commands ``python -m bimp_exp.NAME`` have in common."""
+"""What the commands of ``bimp-exp`` have in common."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from bimp_exp.errors import ConfigError
 
 
 class Parser(argparse.ArgumentParser):
-    """One whose errors are ConfigErrors, so that they are shown as one line."""
+    """A parser that raises ConfigError for a wrong command line, so that it is answered in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """See the class."""
         raise ConfigError(f"{message}; {' '.join(self.format_usage().split())}")
 
 

@@ -1,4 +1,4 @@
-"""``python -m bimp_exp.export FOLDER [--onnx] [--batch-size N]``: the network of a finished run as a file of its own."""
+"""``bimp-exp export FOLDER [--onnx] [--batch-size N]``: the network of a finished run as a file of its own."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bimp_exp.cli import main as cli
 
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
-    return int(text)
-
-
-def main() -> None:
-    """Export, then show what it came to."""
-    parser = argparse.ArgumentParser(prog="python -m bimp_exp.export", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which run, in which formats, and for which batches."""
     parser.add_argument(
         "folder", type=Path, metavar="FOLDER", help="of a finished run: config.yaml, model.pt, result.json"
     )
@@ -26,13 +17,18 @@ def main() -> None:
     parser.add_argument(
         "--batch-size", type=_count, default=128, metavar="N", help="images at once that it shall be fast for (128)"
     )
-    arguments = parser.parse_args()
 
-    from bimp_exp.export import facts, run  # PyTorch takes its time; --help and mistakes need none of it
 
-    result = run.export(arguments.folder, onnx=arguments.onnx, batch_size=arguments.batch_size)
+def run(given: argparse.Namespace) -> None:
+    """Export the network, then show its size and speed."""
+    from bimp_exp.export import facts  # PyTorch takes its time; --help and mistakes need none of it
+    from bimp_exp.export import run as exporting
+
+    result = exporting.export(given.folder, onnx=given.onnx, batch_size=given.batch_size)
     facts.show(result, Console())
 
 
-if __name__ == "__main__":
-    cli.main(main)
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+    return int(text)

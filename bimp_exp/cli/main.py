@@ -1,117 +1,86 @@
-"""From a command line to a run, and from any mistake to one line.
+"""``bimp-exp COMMAND ...``: passes a command line on to its command, and turns every mistake into one line.
 
-``launch`` is what run.py and the launchers call for every run. Imports no PyTorch before a run really starts.
+A command is a module of this package with ``add_arguments(parser)`` and ``run(given)``; ``run`` alone leaves its arguments to
+Hydra. Only the module that is asked for is imported, so help and mistyped commands need neither PyTorch nor Hydra.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import traceback
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
-from hydra._internal.utils import get_args_parser
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
+from bimp_exp import __version__
+from bimp_exp.cli.commands import Parser
+from bimp_exp.errors import UserError, printable
 
-from bimp_exp import files
-from bimp_exp.config import choices
-from bimp_exp.config.messages import explain
-from bimp_exp.config.resolve import resolve
-from bimp_exp.errors import ConfigError, UserError
-from bimp_exp.paths import PACKAGE, ROOT
-from bimp_exp.results import provenance
-from bimp_exp.run import plan
-from bimp_exp.sweep import cells, launcher, single
+COMMANDS = {
+    "run": "train, prune and retrain: one run, or a grid of runs (the same as python run.py)",
+    "status": "show how far a sweep is",
+    "store": "list, verify or remove stored phases",
+    "sync": "mirror results into MLflow",
+    "report": "write the tables of a run or of a sweep",
+    "export": "write the network of a finished run as a file of its own",
+}
+INTERRUPTED = 130  # the exit status of a process that SIGINT ends
 
 
-def launch(cfg: DictConfig) -> float | None:
-    """Do the run that ``cfg`` describes, or print its plan; the final test metric."""
-    try:
-        return _launch(cfg)
-    except (UserError, HydraException) as error:
-        if HydraConfig.get().mode != RunMode.MULTIRUN:
-            sys.exit(_say(explain(error)))  # an exception would make Hydra add a line of its own
-        raise
-    finally:
-        files.remove_empty(Path(HydraConfig.get().runtime.output_dir))  # Hydra makes it before anything is checked
+def main(line: Sequence[str] | None = None) -> int:
+    """Carry out a command line, by default that of this process; the exit status."""
+    arguments = sys.argv[1:] if line is None else list(line)
+    return exit_status(lambda: _dispatch(arguments))
 
 
-def _launch(cfg: DictConfig) -> float | None:
-    hydra = HydraConfig.get()
-    launcher.check_single_run(hydra)
-    config, asks = resolve(cfg)
-    choices.check(hydra.runtime.choices, config)
-    planned = plan.from_config(config)
-    console = Console()
-    folder = Path(hydra.runtime.output_dir)
-    identity = cells.identity(dict(hydra.runtime.choices), config)
-    if asks["plan"]:
-        single.experiment(config)
-        from bimp_exp.cli.plan_table import show
+def exit_status(task: Callable[[], int | None]) -> int:
+    """Call ``task``; the exit status that it returns (None: 0).
 
-        show(planned, identity["name"], console)
-        return None
-    return single.run(config, folder, identity, console, command=provenance.command_line())
-
-
-def main(task: Callable[[], Any], *, of_hydra: bool = False) -> None:
-    """Call ``task``; an error that a user can cause becomes one line and exit status 2.
-
-    HYDRA_FULL_ERROR=1 shows the traceback of every error. of_hydra: ``task`` reads the options that Hydra has.
+    An error that a user can cause becomes one line and status 2; with HYDRA_FULL_ERROR=1 every error shows its traceback.
     """
-    before = os.environ.get("HYDRA_FULL_ERROR")
-    full = before == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises here instead of printing and exiting itself
     try:
-        if of_hydra:
-            _check_options()
-            launcher.register_aliases()
-        task()
+        return task() or 0
     except KeyboardInterrupt:
-        sys.exit(_say("interrupted", 130))
+        return _say("interrupted", INTERRUPTED)
     except Exception as error:
-        if full or not (isinstance(error, USER_CAUSED) or _is_from_hydra(error)):
+        reason = _one_line(error)
+        if reason is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        sys.exit(_say(explain(error)))
-    finally:
-        if before is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = before
+        return _say(reason, 2)
 
 
-def _check_options() -> None:
-    """Hydra's parser would answer a wrong option with a page of usage."""
+def _dispatch(line: list[str]) -> int | None:
+    if line[:1] == ["run"]:
+        from bimp_exp.cli import run
 
-    def refuse(message: str) -> NoReturn:
-        raise ConfigError(f"{message}; python run.py --help lists the options, and a key has no dashes: KEY=VALUE")
-
-    parser = get_args_parser()
-    parser.error = refuse  # type: ignore[method-assign]
-    left = parser.parse_known_args()[1]
-    if any(text.startswith("-") for text in left):
-        refuse(f"there is no option {' '.join(left)}")
-    if left:
-        raise ConfigError(f"{' '.join(left)}: keys stand together, before the options or behind them")
-
-
-USER_CAUSED = (UserError, HydraException, OmegaConfBaseException, OSError)
-
-
-def _is_from_hydra(error: Exception) -> bool:
-    """Whether Hydra refused the command line before any code of ours ran."""
-    ours = {PACKAGE, ROOT / "hydra_plugins"}
-    frames = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return not any(ours & {*path.parents} and path != Path(__file__) for path in frames)
+        run.run(line[1:])
+        return None
+    parser = Parser(prog="bimp-exp", description="Experiments on pruning and retraining neural networks.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    for name, help_ in COMMANDS.items():
+        command = commands.add_parser(name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.")
+        if line[:1] == [name]:
+            module = import_module(f"bimp_exp.cli.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    given = parser.parse_args(line)
+    status: int | None = given.run(given)
+    return status
 
 
-def _say(line: str, status: int = 2) -> int:
-    print(f"error: {line}", file=sys.stderr)
+def _one_line(error: Exception) -> str | None:
+    """What a user did wrong, or None where the error is a fault of the program."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    if type(error).__module__.partition(".")[0] in ("hydra", "omegaconf"):
+        from bimp_exp.config.messages import explain
+
+        return explain(error)
+    return None
+
+
+def _say(reason: str, status: int) -> int:
+    print(f"error: {printable(reason)}", file=sys.stderr)
     return status

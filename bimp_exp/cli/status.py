@@ -1,4 +1,4 @@
-"""``python -m bimp_exp.cli.status [SWEEP ...] [--watch]``: how far a sweep is, told from its files alone.
+"""``bimp-exp status [SWEEP ...] [--watch]``: how far a sweep is, told from its files alone.
 
 Done: there is a result.json. Running: a living process holds the run's lease. Failed: neither, and failed.json says why.
 All others wait; of these, some may have been broken off (interrupted, killed), and will be continued.
@@ -10,6 +10,7 @@ says what squeue knows of its workers.
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from collections.abc import Sequence
@@ -25,8 +26,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from bimp_exp.cli import main as cli
-from bimp_exp.cli.commands import Parser, columns
+from bimp_exp.cli.commands import columns
 from bimp_exp.errors import DataError
 from bimp_exp.lease import living
 from bimp_exp.results import reader as disk
@@ -60,16 +60,18 @@ class Status:
         return not (self.runs["waiting"] or self.runs["running"])
 
 
-def main() -> None:
-    """Show the status once, or with --watch until nothing waits or runs any more."""
-    parser = Parser(prog="python -m bimp_exp.cli.status", description="How far a sweep is.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which sweeps, and for how long."""
     parser.add_argument(
         "sweeps", metavar="SWEEP", type=Path, nargs="*",
         help="its folder; default: those of results/sweeps that are not over, else the newest",
     )  # fmt: skip
     watching = f"until nothing waits or runs; on a terminal it is shown anew every {REFRESH:g} seconds"
     parser.add_argument("--watch", action="store_true", help=watching)
-    given = parser.parse_args()
+
+
+def run(given: argparse.Namespace) -> None:
+    """Show the status once, or with --watch until nothing waits or runs any more."""
     console = Console(soft_wrap=True, highlight=False)
     folders = given.sweeps or current(Path("results/sweeps"))
     live = Live(console=console, auto_refresh=False) if given.watch and console.is_terminal else None
@@ -206,5 +208,3 @@ def _last_points(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[size > TAIL :]]
 
 
-if __name__ == "__main__":
-    cli.main(main)

@@ -1,4 +1,4 @@
-"""``python -m bimp_exp.cli.store list|size|verify|remove [ROOT]``: what lies in the store of phases, is it whole, what can go.
+"""``bimp-exp store list|size|verify|remove [ROOT]``: what lies in the store of phases, is it whole, what can be removed.
 
 What ``remove --unused`` leaves alone: phases that somebody computes (they are leased), and those that a run without a result
 needs: each such run of a sweep's cells.json, begun or not, failed or not, and each such run folder below --results. A
@@ -8,6 +8,7 @@ the same on every machine.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import re
@@ -21,12 +22,10 @@ from typing import Any
 import yaml
 from rich.filesize import decimal
 
-from bimp_exp.cli import main as cli
 from bimp_exp.cli.commands import Parser, columns
 from bimp_exp.errors import DataError, UserError
 from bimp_exp.lease import Lease, living
 from bimp_exp.results import reader as disk
-from bimp_exp.run import keys as numerics
 from bimp_exp.run import plan
 from bimp_exp.store import phases as store
 
@@ -56,14 +55,13 @@ class Stored:
         return f"{state}, leased" if living(self.folder / "lease") else state
 
 
-def main() -> None:
-    """Exit status 1 where ``verify`` finds a damaged file."""
-    parser = Parser(prog="python -m bimp_exp.cli.store", description="The store of phases.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """A subcommand, and the folder of the store."""
     shared = Parser(add_help=False)
     shared.add_argument(
         "root", metavar="ROOT", type=Path, nargs="?", default=Path("results/phases"), help="its folder (%(default)s)"
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     commands.add_parser("list", parents=[shared], help="a line a phase: key, name, epochs, size, age, state")
     commands.add_parser("size", parents=[shared], help="number of phases and bytes")
     commands.add_parser("verify", parents=[shared], help="read every file and compare its hash")
@@ -77,15 +75,18 @@ def main() -> None:
     remove.add_argument(
         "--results", metavar="FOLDER", type=Path, default=Path("results"), help="where the runs are (%(default)s)"
     )
-    remove.add_argument("--dry-run", action="store_true", help="only say what would go")
-    given = parser.parse_args()
+    remove.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Carry out the subcommand; exit status 1 where ``verify`` finds a damaged file."""
     stored = read(given.root)
-    if given.command == "list":
+    if given.action == "list":
         show(stored)
-    elif given.command == "size":
+    elif given.action == "size":
         print(f"{given.root}: {_sum(stored)}")
-    elif given.command == "verify":
-        verify(stored)
+    elif given.action == "verify":
+        return 1 if verify(stored) else 0
     else:
         chosen = (
             unused(stored, given.results, keep_finished=given.keep_finished)
@@ -93,6 +94,7 @@ def main() -> None:
             else [_only(stored, prefix) for prefix in dict.fromkeys(given.key)]
         )
         delete(chosen, dry=given.dry_run)
+    return 0
 
 
 def read(root: Path) -> list[Stored]:
@@ -133,8 +135,8 @@ def show(stored: Sequence[Stored]) -> None:
     print("\n".join([*columns(rows), _sum(stored)]))
 
 
-def verify(stored: Sequence[Stored]) -> None:
-    """Say which files are damaged; SystemExit with status 1 if there are any."""
+def verify(stored: Sequence[Stored]) -> int:
+    """Say which files are damaged; their number."""
     paths = [(phase, path) for phase in stored for name in FILES if (path := phase.folder / name).exists()]
     damaged = 0
     for phase, path in paths:
@@ -145,8 +147,7 @@ def verify(stored: Sequence[Stored]) -> None:
                 damaged += 1
                 print(f"damaged: {error}")
     print(f"{len(paths) - damaged} of {len(paths)} files are whole")
-    if damaged:
-        raise SystemExit(1)
+    return damaged
 
 
 def unused(stored: Sequence[Stored], results: Path, *, keep_finished: bool) -> list[Stored]:
@@ -186,7 +187,8 @@ def unfinished(results: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _recipes(config: Mapping[str, Any]) -> list[str]:
-    from hydra.utils import get_class
+    
+    from bimp_exp.run import keys as numerics  # which imports PyTorch
 
     return numerics.phase_keys(config, plan.from_config(config), {})
 
@@ -233,7 +235,3 @@ def _age(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
     return f"{max(seconds, 0):.0f} s"
-
-
-if __name__ == "__main__":
-    cli.main(main)

@@ -1,4 +1,4 @@
-"""``python -m bimp_exp.cli.sync FOLDER``: bring MLflow up to date with every run and sweep below a folder.
+"""``bimp-exp sync FOLDER``: bring MLflow up to date with every run and sweep below a folder.
 
 For runs whose store was out of reach for a while, or that were done without one. As often as one likes, beside running
 jobs, too.
@@ -6,26 +6,27 @@ jobs, too.
 
 from __future__ import annotations
 
+import argparse
 import json
 from functools import cache
 from pathlib import Path
 
 import yaml
 
-from bimp_exp.cli import main as cli
-from bimp_exp.cli.commands import Parser
 from bimp_exp.errors import DataError
 from bimp_exp.results.reader import find
 from bimp_exp.tracking.mirror import Mirror
 
 
-def main() -> None:
-    """Exit status 1 where something could not be mirrored; each has its warning."""
-    parser = Parser(prog="python -m bimp_exp.cli.sync", description="Mirror what is on disk into MLflow.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to mirror, and into which store."""
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="of a run, of a sweep, or of many of them")
     parser.add_argument("--uri", help="of the store (default: tracking.uri of each run)")
     parser.add_argument("--experiment", help="in the store (default: tracking.experiment of each run)")
-    given = parser.parse_args()
+
+
+def run(given: argparse.Namespace) -> int:
+    """Mirror; exit status 1 where something could not be mirrored, of which each has its warning."""
     runs = find(given.folder, "run.json")
     if not runs:
         raise DataError(f"{given.folder}: there is no run below it; give the folder of a run or of many")
@@ -41,8 +42,7 @@ def main() -> None:
     untracked = sum(mirror is None for mirror in mirrors.values())
     note = f"; {untracked} runs have no store: give --uri and --experiment" if untracked else ""
     print(f"{len(runs)} runs, {len(sweeps)} sweeps: {len(behind)} could not be mirrored{note}")
-    if behind:
-        raise SystemExit(1)
+    return 1 if behind else 0
 
 
 def _tracking(run: Path, uri: str | None, experiment: str | None) -> str:
@@ -55,7 +55,3 @@ def _mirror(tracking: str) -> Mirror | None:
     """One for each store and experiment; None where a run has none."""
     uri, experiment = json.loads(tracking)
     return Mirror(uri=uri, experiment=experiment) if uri and experiment else None
-
-
-if __name__ == "__main__":
-    cli.main(main)

@@ -11,12 +11,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from bimp_exp.config.check import no_such_key
-from bimp_exp.errors import UserError
+from bimp_exp.errors import UserError, printable
 
 
 def explain(error: Exception) -> str:
     """What is wrong and what is legal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in _explain(error))
+    return printable(_explain(error))
 
 
 def _explain(error: Exception) -> str:

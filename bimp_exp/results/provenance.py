@@ -51,6 +51,8 @@ def git(folder: Path) -> dict[str, Any]:
     if (folder / RECORDED).exists():
         recorded: dict[str, Any] = json.loads((folder / RECORDED).read_text())
         return recorded
+    if not (folder / "conf").is_dir():  # installed from a wheel: a repository around the environment is not ours
+        return {"commit": None, "dirty": None}
 
     def ask(*arguments: str) -> str | None:
         try:

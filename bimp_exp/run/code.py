@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bimp_exp import PUBLIC
 from bimp_exp.paths import PACKAGE
 
 COUNTED = (
@@ -84,6 +85,8 @@ def reached(names: Iterable[str]) -> Reached:
         if path is None or package in sys.stdlib_module_names:
             continue
         if package == OURS:
+            if by_user and module == OURS:  # for a public name, which is looked up when it is asked for
+                todo += [(f"{OURS}.{home}", False) for home in PUBLIC.values()]
             if module.partition(".")[2].partition(".")[0] in COUNTED and module not in ours:
                 ours[module] = path
                 todo += [(imported, False) for imported in _imports(module, path)]

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bimp_exp.config.neutral import without_neutral
-from bimp_exp.config.schema import constant
+from bimp_exp.config.signatures import constant
 from bimp_exp.lr import Schedule
 from bimp_exp.run.code import code_hash, targets
 from bimp_exp.run.plan import Plan, PlannedPhase

@@ -13,8 +13,7 @@ import torch
 import yaml
 from torch import nn
 
-from bimp_exp.cli import export as program
-from bimp_exp.cli import main as cli
+from bimp_exp.cli.main import main
 from bimp_exp.errors import UserError
 from bimp_exp.export import facts, latency, run
 from bimp_exp.export.latency import Quartiles
@@ -155,22 +154,16 @@ def test_a_folder_that_is_no_finished_run_is_one_line(
     else:
         (finished / name).write_bytes(content)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    monkeypatch.setattr(sys, "argv", ["export", str(finished)])
-    with pytest.raises(SystemExit) as exit_:
-        cli.main(program.main)
+    assert main(["export", str(finished)]) == 2
     said = capsys.readouterr().err
-    assert exit_.value.code == 2
     assert said.startswith(f"error: {finished}")
     assert said.endswith(message + "\n")
     assert said.count("\n") == 1
     assert exported(finished) == set()
 
 
-def test_the_program_shows_its_verdict(
-    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["export", str(finished), "--batch-size", "3"])
-    program.main()
+def test_the_program_shows_its_verdict(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(finished), "--batch-size", "3"]) == 0
     said = capsys.readouterr().out
     assert all(
         name in said for name in ("dense", "masked", "coupled", "free", "ms,", "batch 3", "theoretical speed-up")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from bimp_exp.cli.report import main
+from bimp_exp.cli.main import main
 from bimp_exp.report import pivot_table
 from bimp_exp.report.pivot import Closest, Entry, Pivot, alike, pivot
 from bimp_exp.results.reader import ABSENT, read_sweep
@@ -195,7 +195,7 @@ def test_a_wrong_command_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
 ) -> None:
     folder = make_sweep(tmp_path / "s", union())
-    assert main([str(folder), *arguments]) == 2
+    assert main(["report", str(folder), *arguments]) == 2
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
