@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bimp_exp.run.measure import BATCH
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
@@ -28,7 +29,6 @@ from bimp_exp.method.base import MethodContext
 from bimp_exp.pruning import weights as prune
 from bimp_exp.results.writer import RunWriter
 from bimp_exp.run.experiment import Experiment
-from bimp_exp.run.measure import BATCH
 from bimp_exp.run.progress import Display
 from bimp_exp.run.train_phase import LOGGED_PER_EPOCH
 from bimp_exp.runtime import synchronize

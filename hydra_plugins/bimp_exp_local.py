@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
+from bimp_exp.run.process import Process
 from bimp_exp.sweep.launcher import GridLauncher, check_at_least_one
 
 
@@ -53,15 +54,15 @@ class LocalLauncher(GridLauncher):
                 f"{', '.join(given)}: no effect without SLURM; this machine's key is hydra.launcher.jobs, the number of processes"
             )
 
-    def work(self, folder: Path, num_retried: int) -> None:
+    def work(self, folder: Path, num_retried: int, process: Process) -> None:
         from bimp_exp.errors import UserError
         from bimp_exp.sweep import grid, pool, worker
 
         try:
             if self.jobs == 1:
-                worker.work(folder)
+                worker.work(folder, process)
             elif pool.work(folder, self.jobs) and (left := worker.left(folder)):
                 raise UserError(f"processes were lost, {len(left)} runs are not done; the same command continues them")
         finally:
-            grid.finish(folder, self.config)
+            grid.finish(folder, self.config, process)
         grid.raise_if_failed(folder)

@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from omegaconf import OmegaConf
 
+from bimp_exp.run.process import Process
 from bimp_exp.sweep.launcher import GridLauncher, check_at_least_one
 
 POLL = 5.0  # seconds
@@ -62,7 +63,7 @@ class BimpSlurmLauncher(GridLauncher):
                 "hydra.launcher.submitit_folder must be a plain folder; each job gets one of its own there"
             )
 
-    def work(self, folder: Path, num_retried: int) -> None:
+    def work(self, folder: Path, num_retried: int, process: Process) -> None:
         """With ``wait``, or where nothing is left to do, to the end of the sweep; UserError where SLURM refuses the jobs."""
         from bimp_exp.sweep import grid, slurm
 
@@ -70,5 +71,5 @@ class BimpSlurmLauncher(GridLauncher):
         slurm.say(submitted, folder)
         if self.wait or not submitted.runs:
             slurm.wait(folder, POLL)
-            grid.finish(folder, self.config)
+            grid.finish(folder, self.config, process)
             grid.raise_if_failed(folder)

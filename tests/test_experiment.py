@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from bimp_exp.run.measure import Measure
 from hydra.utils import instantiate
 from rich.console import Console
 
@@ -20,7 +21,6 @@ from bimp_exp.results.writer import RunWriter
 from bimp_exp.run import execute as execution
 from bimp_exp.run import experiment
 from bimp_exp.run import prune_phase as pruning
-from bimp_exp.run.measure import Measure
 from bimp_exp.run.progress import Display
 from bimp_exp.tracking.mlflow import NoTracking
 from tests.conftest import ROOT, composed

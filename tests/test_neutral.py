@@ -10,9 +10,9 @@ import pytest
 import yaml
 from hydra.utils import get_class
 
+from bimp_exp.config.check import RUN
 from bimp_exp.config.choices import parse
 from bimp_exp.config.neutral import NEUTRAL, is_neutral, leaves, without_neutral
-from bimp_exp.config.check import RUN
 from bimp_exp.config.signatures import parameters
 from bimp_exp.errors import DataError, UserError
 from bimp_exp.results.provenance import config_hash

@@ -157,7 +157,7 @@ def evaluation_slowdown(runs: Sequence[Path]) -> float:
 def _times(run: Path) -> tuple[float, float]:
     """Seconds of training, and of all, in a finished run."""
     phases = disk.read_phases(run)
-    return sum(phase["seconds_training"] for phase in phases), sum(map(seconds_of, phases))
+    return sum(phase.seconds_training for phase in phases), sum(phase.seconds for phase in phases)
 
 
 def _name(status: Status, run: str) -> str:

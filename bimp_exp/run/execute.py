@@ -84,7 +84,6 @@ def _lease(env: Env, phases: Phases, planned: PlannedPhase, log: Log, *, wait: b
 
 def _compute(env: Env, phases: Phases, planned: PlannedPhase, state: RunState, log: Log) -> RunState:
     """The state after ``planned``, begun anew or where it was cut off; ``state`` is that before it."""
-    x, phase = env.experiment, planned.phase
     partly = phases.load_partial(env.keys[planned.number])
     if partly is None:
         evaluator = Evaluator(env=env, net=state.net, num_items=state.log.images_evaluated)
@@ -111,7 +110,7 @@ def _compute(env: Env, phases: Phases, planned: PlannedPhase, state: RunState, l
     )
     state.log.phases.append(result)
     if planned is env.plan.phases[-1] and not (state.log.candidates and not planned.num_steps):
-        state.add_candidate(result.metrics, copy=False, every_weight=x.conventions.prune_every_weight)
+        state.add_candidate(result.metrics, copy=False, every_weight=env.experiment.conventions.prune_every_weight)
     return state
 
 

@@ -40,7 +40,7 @@ def prune(
 
     before, dense: the metric right before, and after the first phase.
     """
-    x, phase, c = env.experiment, planned.phase, env.experiment.conventions
+    phase, c = planned.phase, env.experiment.conventions
     unprunable = pruning.unprunable_state(net.model, net.weights)
     weights_before = snapshot(net.model, every_weight=c.prune_every_weight)
     num_pruned_before = pruning.num_pruned(net.masks)

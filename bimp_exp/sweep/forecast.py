@@ -14,6 +14,7 @@ from typing import Any
 from bimp_exp.config.compose import Composed
 from bimp_exp.run import keys as numerics
 from bimp_exp.run.plan import Plan
+from bimp_exp.run.process import Process
 from bimp_exp.sweep.cells import Cell
 from bimp_exp.text import counted, duration
 
@@ -49,7 +50,7 @@ class _Phase:
     kind: str
 
 
-def forecast_sweep(runs: Sequence[tuple[Cell, Composed, Plan]], folder: Path) -> Forecast:
+def forecast_sweep(runs: Sequence[tuple[Cell, Composed, Plan]], folder: Path, process: Process) -> Forecast:
     """The forecast of a sweep in ``folder``. Needs the data to be there, whose hash is part of every phase's key."""
     from bimp_exp.sweep.worker import pending
 
@@ -63,7 +64,7 @@ def forecast_sweep(runs: Sequence[tuple[Cell, Composed, Plan]], folder: Path) ->
         root = made.config["store"]["root"]
         where = Path(root).absolute() if root else folder / cell.folder / "phases"
         roots.add(where)
-        facts = _facts(made.config, known)
+        facts = _facts(made.config, known, process)
         keys = numerics.phase_keys(made.config, planned, facts)
         kind = numerics.kind(made.config, facts)
         names = [key if root else f"{cell.folder}/{key}" for key in keys]
@@ -116,13 +117,7 @@ def line(forecast: Forecast) -> str:
     return f"{text}; nothing was started"
 
 
-def _method(config: dict[str, Any]) -> Any:
-    from hydra.utils import get_class
-
-    return get_class(config["method"]["_target_"])
-
-
-def _facts(config: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+def _facts(config: dict[str, Any], known: dict[str, Any], process: Process) -> dict[str, Any]:
     """What only this machine knows of a run, for its keys."""
     from hydra.utils import instantiate
 
@@ -131,12 +126,12 @@ def _facts(config: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
     text = repr((config["dataset"], config["runtime"], config["conventions"]["augment_validation"]))
     if text not in known:
         runtime, dataset = (instantiate(config[name], _convert_="all") for name in ("runtime", "dataset"))
-        device = runtime.start()
-        data = dataset.load(device, augment_validation=False, memory_format=runtime.memory_format)
-        known[text] = runtime.facts(device) | {"data": data.fingerprint}
+        device = runtime.check()
+        data = process.load(dataset, device, augment_validation=False, memory_format=runtime.memory_format)
+        facts = runtime.facts(device, num_threads=process.num_threads(runtime))
+        known[text] = facts | {"data": data.fingerprint}
     start = config["dense_checkpoint"]
-    facts: dict[str, Any] = known[text] | {"start": None if start is None else checkpoint.digest(start)}
-    return facts
+    return {**known[text], "start": None if start is None else checkpoint.digest(start)}
 
 
 def _rates(roots: Iterable[Path]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from bimp_exp.errors import ConfigError, UserError
 from bimp_exp.results.reader import read_sweep
 from bimp_exp.run import plan
 from bimp_exp.run.plan import Plan
+from bimp_exp.run.process import Process
 from bimp_exp.sweep import cells as sweep
 from bimp_exp.sweep import forecast, single
 from bimp_exp.sweep.cells import Cell
@@ -28,7 +29,9 @@ T = TypeVar("T")
 NAMED = 3  # runs that are named of those that are impossible for one reason
 
 
-def start(job_overrides: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig], folder: Path) -> int | None:
+def start(
+    job_overrides: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig], folder: Path, process: Process
+) -> int | None:
     """Check every run of the grid and write it into ``folder``; the number of failed runs that are to be done again.
 
     With ``plan=true`` show what would be done, and None. A sweep that lies in ``folder`` is continued: what it has is kept,
@@ -51,12 +54,12 @@ def start(job_overrides: Sequence[Sequence[str]], load: Callable[[list[str]], Di
     def check(i: int) -> None:
         alike = {key: value for key, value in made[i].config.items() if key not in ("seed", "schedule", "lr")}
         if (key := json.dumps(alike, sort_keys=True)) not in checked:
-            single.experiment(made[i].config)
+            single.experiment(made[i].config, process)
             checked.add(key)
 
     _each(cells, check)
     if any(each.asks["plan"] for each in made):
-        show(cells, made, plans, folder)
+        show(cells, made, plans, folder, process)
         return None
     sweep.write(folder, cells, made)
     retried = [
@@ -96,17 +99,19 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def show(cells: Sequence[Cell], made: Sequence[Composed], plans: Sequence[Plan], folder: Path) -> None:
+def show(
+    cells: Sequence[Cell], made: Sequence[Composed], plans: Sequence[Plan], folder: Path, process: Process
+) -> None:
     """One line for each run, and the sums: what is asked for, what of it is the same, what is done already."""
     console = Console(soft_wrap=True, highlight=False)
     width = max(len(cell.name) for cell in cells)
     for cell, planned in zip(cells, plans, strict=True):
         done = "  (done)" if (folder / cell.folder / "result.json").exists() else ""
         console.print(f"{cell.name:{width}}  {plan.line(planned)}{done}")
-    console.print(forecast.line(forecast.forecast_sweep(list(zip(cells, made, plans, strict=True)), folder)))
+    console.print(forecast.line(forecast.forecast_sweep(list(zip(cells, made, plans, strict=True)), folder, process)))
 
 
-def finish(folder: Path, config: DictConfig) -> None:
+def finish(folder: Path, config: DictConfig, process: Process) -> None:
     """Show the table of the grid on the terminal, write it into files and mirror it into MLflow."""
     from hydra.utils import instantiate
 
@@ -114,7 +119,7 @@ def finish(folder: Path, config: DictConfig) -> None:
     from bimp_exp.report.summary import print_summary
 
     refresh.now(folder)
-    instantiate(config.tracking).sync_sweep(folder, over=True)
+    process.tracker(instantiate(config.tracking)).sync_sweep(folder, over=True)
     print_summary(read_sweep(folder), Console())
 
 

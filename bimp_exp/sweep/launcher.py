@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
@@ -20,6 +20,9 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig
 
 from bimp_exp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bimp_exp.run.process import Process
 
 ALIASES = {
     "hydra/launcher": {"basic": "local", "submitit_local": "local", "submitit_slurm": "slurm"},
@@ -37,6 +40,7 @@ class GridLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Do the grid; UserError where a run is impossible (then nothing is started) or has failed."""
+        from bimp_exp.run.process import Process
         from bimp_exp.sweep import grid
 
         sweeper = str(self.config.hydra.sweeper._target_)
@@ -48,12 +52,13 @@ class GridLauncher(Launcher):
         setup_globals()
         folder = Path(str(self.config.hydra.sweep.dir))
         load = lambda overrides: self.context.config_loader.load_sweep_config(self.config, overrides)  # noqa: E731
-        try:
-            num_retried = grid.start(job_overrides, load, folder)
-        finally:
-            grid.discard(folder)
-        if num_retried is not None:
-            self.work(folder, num_retried)
+        with Process() as process:
+            try:
+                num_retried = grid.start(job_overrides, load, folder, process)
+            finally:
+                grid.discard(folder)
+            if num_retried is not None:
+                self.work(folder, num_retried, process)
         return []
 
     @abstractmethod
@@ -61,7 +66,7 @@ class GridLauncher(Launcher):
         """ConfigError where a key of hydra.launcher has a value that it cannot have."""
 
     @abstractmethod
-    def work(self, folder: Path, num_retried: int) -> None:
+    def work(self, folder: Path, num_retried: int, process: Process) -> None:
         """Do what is left of the sweep in ``folder``, in which ``num_retried`` failed runs wait to be done again."""
 
 

@@ -167,13 +167,11 @@ def _arrays(
 
 def _num_first_phases(configs: Sequence[Mapping[str, Any]], *, fewer_than: int) -> int:
     """Number of different first phases of these runs, which share data and machine; 0 unless it is below ``fewer_than``."""
-    from hydra.utils import get_class
-
     from bimp_exp.run import keys, plan
 
     found: set[str] = set()
     for config in configs:
-        method, facts = get_class(config["method"]["_target_"]), {"start": config["dense_checkpoint"]}
+        facts = {"start": config["dense_checkpoint"]}
         found.add(keys.phase_keys(config, plan.from_config(config), facts)[0])
         if len(found) >= fewer_than:
             return 0

@@ -28,6 +28,7 @@ from bimp_exp.errors import BusyError, UserError
 from bimp_exp.lease import heartbeat, living
 from bimp_exp.results import reader as disk
 from bimp_exp.results.writer import failure
+from bimp_exp.run.process import Process
 from bimp_exp.sweep import cells as sweep
 from bimp_exp.sweep import single
 
@@ -35,7 +36,7 @@ POLL = 1.0  # seconds
 INTERRUPTED = ("KeyboardInterrupt", "SystemExit", "UncompletedJobError")  # the last is submitit's: time is over
 
 
-def work(folder: Path, *, first_phase_only: bool = False) -> int:
+def work(folder: Path, process: Process, *, first_phase_only: bool = False) -> int:
     """Do the runs of the sweep in ``folder``; the number of runs that failed here.
 
     It returns when every run is finished, has failed or is held by a living worker; a run that only waits for a phase that
@@ -59,7 +60,7 @@ def work(folder: Path, *, first_phase_only: bool = False) -> int:
             try:
                 if living(lease := blocked_by.get(name, run / "lease")):
                     raise BusyError(name, lease=lease)
-                _do(run, how[name], cells[name], console, first_phase_only=first_phase_only)
+                _do(run, how[name], cells[name], console, process, first_phase_only=first_phase_only)
             except BusyError as error:
                 later.append(name)
                 blocked_by[name] = error.lease
@@ -105,9 +106,17 @@ def failed_in(folder: Path, job: str) -> list[str]:
     return [run.name for run, failure in found if failure.get("job") == job and not pending(run)]
 
 
-def _do(run: Path, how: dict[str, Any], cell: dict[str, Any], console: Console, *, first_phase_only: bool) -> None:
+def _do(
+    run: Path,
+    how: dict[str, Any],
+    cell: dict[str, Any],
+    console: Console,
+    process: Process,
+    *,
+    first_phase_only: bool,
+) -> None:
     single.run(
-        how["config"], run, sweep.identity(how["choices"], how["config"], cell), console,
+        how["config"], run, sweep.identity(how["choices"], how["config"], cell), console, process,
         command=how["command"], wait=False, first_phase_only=first_phase_only, only_if=lambda: pending(run),
     )  # fmt: skip
 
@@ -150,7 +159,8 @@ def main(arguments: list[str]) -> int:
     if given.in_pool:
         exit_with_parent()
     try:
-        num_failed = work(given.sweep, first_phase_only=given.first_phase_only)
+        with Process() as process:
+            num_failed = work(given.sweep, process, first_phase_only=given.first_phase_only)
     except KeyboardInterrupt:
         return 130
     return 0 if given.in_pool else min(1, num_failed)
