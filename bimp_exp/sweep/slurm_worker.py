@@ -17,6 +17,7 @@ from types import FrameType
 
 from bimp_exp import cores
 from bimp_exp.paths import ROOT
+from bimp_exp.run.process import Process
 from bimp_exp.sweep import pool, worker
 
 ATTEMPTS = 5  # at a requeue
@@ -45,7 +46,8 @@ class SlurmWorker:
         num_lost = 0
         if self.packed == 1:
             os.environ.setdefault("OMP_NUM_THREADS", str(cores.usable(hyperthreads=False)))
-            worker.work(self.sweep, first_phase_only=self.first_phase_only)
+            with Process() as process:
+                worker.work(self.sweep, process, first_phase_only=self.first_phase_only)
         else:
             num_lost = pool.work(self.sweep, self.packed, first_phase_only=self.first_phase_only)
         if not self.first_phase_only:
@@ -81,5 +83,6 @@ def conclude(sweep: Path) -> None:
     how = json.loads((sweep / "cells.json").read_text())
     lease = Lease.take(sweep / "conclusion.lease")
     if lease is not None:
-        with lease:
-            grid.finish(sweep, OmegaConf.create({"tracking": next(iter(how.values()))["config"]["tracking"]}))
+        tracking = next(iter(how.values()))["config"]["tracking"]
+        with lease, Process() as process:
+            grid.finish(sweep, OmegaConf.create({"tracking": tracking}), process)
