@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,27 @@ def composed(*overrides: str) -> dict[str, Any]:
         return resolve(without_hydra(compose("config", list(overrides), return_hydra_config=True)))[0]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _torch_settings() -> Iterator[None]:
-    """What runs have set for the whole process is set back."""
+def process_settings() -> dict[str, Any]:
+    """All that a run may change in its process, as it is now."""
     import torch
 
-    threads = torch.get_num_threads()
+    return {
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.get_deterministic_debug_mode(),
+        "fill_uninitialized_memory": torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+        "cudnn.benchmark": torch.backends.cudnn.benchmark,
+        "cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "environment": {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
+        "generator": torch.get_rng_state().tolist(),
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _settings_stay() -> Iterator[None]:
+    """The tests of a file leave the settings of the process as they were, but for the generator that some tests seed."""
+    before = process_settings()
     yield
-    torch.set_deterministic_debug_mode("default")
-    torch.set_num_threads(threads)
+    after = process_settings()
+    for name in before.keys() - {"generator", "environment"}:
+        assert after[name] == before[name], name

@@ -206,10 +206,10 @@ def test_a_process_that_died_is_replaced(tmp_path: Path) -> None:
 TRAINING = """
 import sys, time
 from pathlib import Path
-from bimp_exp.tracking import MLflow, _helper
+from bimp_exp.tracking.mlflow import MLflow
 tracking = MLflow(uri=sys.argv[1], experiment="e")
 tracking.sync(Path(sys.argv[2]))
-print(tracking._helper.process.pid, flush=True)
+print(tracking.helper.process.pid, flush=True)
 time.sleep(60)
 """
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 from bimp_exp import runtime
 from bimp_exp.errors import ConfigError
 from bimp_exp.runtime import Runtime
+from tests.conftest import ROOT
 from tests.test_numerics import keys
 from tests.toys import CPU, RUNTIME, data, linear, train
 
@@ -21,12 +25,9 @@ AUTO = dataclasses.replace(RUNTIME, precision="auto", compile="auto", update="au
 
 
 @pytest.fixture(autouse=True)
-def _process() -> Iterator[None]:
-    """What ``start`` sets for a process is as before afterwards."""
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+def _facts_of_this_machine() -> Iterator[None]:
+    """What a test has pretended of the processor is forgotten."""
     yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
     runtime._cannot_compile.cache_clear()
     runtime.bf16_unit.cache_clear()
 
@@ -48,7 +49,7 @@ def test_auto_computes_in_bf16_where_the_processor_multiplies_in_it(
     with AUTO.autocast(CPU):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
-    assert (f" {unit}" in AUTO.facts(CPU)["device"]) is (unit is not None)
+    assert (f" {unit}" in AUTO.facts(CPU, num_threads=1)["device"]) is (unit is not None)
 
 
 def test_what_is_asked_for_is_what_is_done_on_any_processor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +61,7 @@ def test_what_is_asked_for_is_what_is_done_on_any_processor(monkeypatch: pytest.
 
 def test_a_phase_is_named_by_what_auto_became(monkeypatch: pytest.MonkeyPatch) -> None:
     def named(how: Runtime, *overrides: str) -> list[str]:
-        return keys(*overrides, **how.facts(CPU))
+        return keys(*overrides, **how.facts(CPU, num_threads=1))
 
     on("amx", monkeypatch)
     bf16 = named(AUTO)
@@ -72,24 +73,28 @@ def test_a_phase_is_named_by_what_auto_became(monkeypatch: pytest.MonkeyPatch) -
     assert not {*fp32} & {*named(dataclasses.replace(AUTO, update="loop"))}
 
 
-def test_fp32_is_fp32_on_a_gpu_too() -> None:
-    torch.backends.cudnn.allow_tf32 = True  # PyTorch's default
-    RUNTIME.start()
-    assert not torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
+def test_threads_are_a_fact_of_the_configuration_not_of_the_process() -> None:
+    assert RUNTIME.facts(CPU, num_threads=7)["device"].endswith(" x 7")
 
 
-def test_new_tensors_are_not_filled_first() -> None:
-    """Deterministic algorithms would ask for it, and nothing here reads memory that it has not written."""
-    torch.utils.deterministic.fill_uninitialized_memory = True  # PyTorch's default
-    RUNTIME.start()
-    assert torch.are_deterministic_algorithms_enabled()
-    assert not torch.utils.deterministic.fill_uninitialized_memory
+@pytest.mark.parametrize("group", ["default", "plain"])
+def test_too_many_threads_are_refused_before_pytorch_is_imported(group: str) -> None:
+    code = (
+        "import sys; from bimp_exp.run import plan; from tests.conftest import composed\n"
+        f"try: plan.from_config(composed('runtime={group}', 'runtime.threads=100000'))\n"
+        "except ValueError as error: print(error, 'torch' in sys.modules)"
+    )
+    told = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
+    most = max(runtime.MOST_THREADS, 4 * (os.cpu_count() or 1))
+    assert told == f"runtime.threads=100000 must be null or a whole number from 1 to {most} False\n"
+    dataclasses.replace(RUNTIME, threads=most).check()
+    with pytest.raises(ConfigError, match=rf"^runtime.threads={most + 1} must be "):
+        dataclasses.replace(RUNTIME, threads=most + 1).check()
 
 
 def test_cuda_graphs_without_cuda_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"^runtime.compile=graphs records CUDA graphs but no CUDA device is used: "):
-        dataclasses.replace(RUNTIME, compile="graphs").start()
+        dataclasses.replace(RUNTIME, compile="graphs").check()
 
 
 def test_a_machine_without_a_compiler_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +103,7 @@ def test_a_machine_without_a_compiler_says_so_in_one_line(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(torch, "compile", broken)
     with pytest.raises(ConfigError) as raised:
-        dataclasses.replace(RUNTIME, compile="on").start()
+        dataclasses.replace(RUNTIME, compile="on").check()
     line = (
         "runtime.compile=on: PyTorch cannot compile here (InvalidCxxCompiler: No working C++ compiler found): use off"
     )

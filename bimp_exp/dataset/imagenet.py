@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -41,7 +41,6 @@ class ImageNet(Dataset):
     num_workers: Natural | None
 
     def check(self) -> None:
-        """See Dataset."""
         super().check()
         channels, height, width = self.image_shape
         if channels not in MODES:
@@ -57,16 +56,19 @@ class ImageNet(Dataset):
             raise ConfigError(f"dataset.crop_scale={list(self.crop_scale)} must be at most 1, the whole image")
 
     def check_files(self) -> None:
-        """See Dataset."""
         with explained(self.root):
             self._find()
 
     def source(self) -> tuple[Listing, Listing]:
-        """See Dataset: training and test images."""
+        """Lists of training and test images."""
         self.check()
         with explained(self.root):
             found = self._find()
-            train, test = _read(found, found.stamp(), Path(self.cache).expanduser().absolute())
+            key = found, found.stamp()
+            if key not in self._listings:
+                self._listings.clear()
+                self._listings[key] = listing.read(found, Path(self.cache).expanduser().absolute())
+            train, test = self._listings[key]
         self._verify_labels("training", train.labels, "num_train_images")
         self._verify_labels("test", test.labels, "num_test_images")
         return train, test
@@ -78,12 +80,13 @@ class ImageNet(Dataset):
         augment_validation: bool = False,
         memory_format: torch.memory_format | None = None,
     ) -> Streamed:
-        """See Dataset; only the labels go to ``device``, the images batch by batch."""
+        """Only the labels go to ``device`` at once, the images batch by batch."""
         import torch
 
         from bimp_exp.dataset.augment import Augmentation
         from bimp_exp.dataset.data import Split
         from bimp_exp.dataset.stream import Streamed
+        from bimp_exp.dataset.workers import Pool
 
         train, test = self.source()
         used, labels = self._used(), torch.from_numpy(train.labels)
@@ -115,8 +118,16 @@ class ImageNet(Dataset):
                 flip=self.flip,
                 decoder=self.decoder,
             ),
-            num_workers=cores.usable(hyperthreads=True) if self.num_workers is None else self.num_workers,
+            pool=Pool(
+                cores.usable(hyperthreads=True) if self.num_workers is None else self.num_workers,
+                pin_memory=device.type == "cuda",
+            ),
         )
+
+    @cached_property
+    def _listings(self) -> dict[tuple[Found, str], tuple[Listing, Listing]]:
+        """The last listing that was read, by layout and stamp: to list a million files takes a while."""
+        return {}
 
     def _find(self) -> Found:
         if self.root is None:
@@ -135,7 +146,3 @@ class ImageNet(Dataset):
         return f"dataset.root={self.root}"
 
 
-@lru_cache(maxsize=1)
-def _read(found: Found, stamp: str, packs: Path) -> tuple[Listing, Listing]:
-    """Kept for the next run of this process, since to list a million files takes a while; nobody changes a listing."""
-    return listing.read(found, packs)

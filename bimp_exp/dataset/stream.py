@@ -2,142 +2,26 @@
 
 The order of an epoch and the augmentation of each of its images are functions of (seed, epoch, place), so that a batch has the
 same bits whichever worker makes it, however many there are, and whether or not the batches before it were made: a pass begins
-with the first batch that it is asked for. Workers are told the file and the seed of every image and know nothing else, so all
-passes of all the runs of a process share them.
+with the first batch that it is asked for.
 """
 
 from __future__ import annotations
 
-import math
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bimp_exp.dataset.data import Batches, Data, Normalise, Split
-from bimp_exp.dataset.decode import DecodeError, Recipe, Request
+from bimp_exp.dataset.decode import Recipe, Request
 from bimp_exp.dataset.listing import Listing
+from bimp_exp.dataset.workers import Chunk, Failure, Pool
 from bimp_exp.errors import DataError
 from bimp_exp.seeds import derive
 from bimp_exp.task.base import Batch
 
 CHUNK = 32  # images that a worker decodes at a time
-AHEAD = 1024  # images that are being decoded or wait, at least: two batches or more
-
-
-class Chunk(NamedTuple):
-    """What a worker is asked for."""
-
-    recipe: Recipe
-    requests: list[Request]
-
-
-class Failure(NamedTuple):
-    """What a worker answers if an image of a chunk, its ``number``, has no pixels."""
-
-    number: int
-    reason: str
-
-
-class Decoder(Dataset[Tensor | Failure]):
-    """What runs in the workers."""
-
-    def __getitem__(self, chunk: Chunk) -> Tensor | Failure:
-        """uint8 [N, H, W, C]."""
-        channels, height, width = chunk.recipe.shape
-        pixels = torch.empty(len(chunk.requests), height, width, channels, dtype=torch.uint8)
-        rows = pixels.numpy()
-        for number, request in enumerate(chunk.requests):
-            try:
-                rows[number] = chunk.recipe.pixels(request)
-            except DecodeError as error:
-                return Failure(number, str(error))
-        return pixels
-
-
-class Todo(Sampler[Chunk]):
-    """What a DataLoader goes through when it is iterated over next."""
-
-    chunks: Iterator[Chunk]
-
-    def __iter__(self) -> Iterator[Chunk]:
-        return self.chunks
-
-
-class Pool:
-    """``num_workers`` processes (0: none, this one decodes), and at most one pass that they are at."""
-
-    def __init__(self, num_workers: int, *, pin_memory: bool) -> None:
-        """pin_memory: keep what they send where a CUDA device can fetch it while both sides go on."""
-        some: dict[str, Any] = {}
-        if num_workers:
-            # Not fork: threads of this process may hold locks, and CUDA cannot be used in a fork.
-            context = multiprocessing.get_context("forkserver")
-            # To import these takes seconds, here once for all. None is ours: a job's snapshot of the code is not known there.
-            context.set_forkserver_preload(["numpy", "PIL.Image", "torch.utils.data"])
-            some = {
-                "multiprocessing_context": context,
-                "persistent_workers": True,
-                "prefetch_factor": max(2, math.ceil(AHEAD / CHUNK / num_workers)),
-                "worker_init_fn": _start_worker,
-            }
-        self.todo = Todo()
-        self.loader = DataLoader(
-            Decoder(),
-            batch_size=None,
-            sampler=self.todo,
-            num_workers=num_workers,
-            collate_fn=_as_it_is,
-            pin_memory=pin_memory,
-            generator=torch.Generator(),  # else it would draw from the global one, and dropout with it
-            **some,
-        )
-        self.serves: Stream | None = None
-
-    def results(self, stream: Stream, chunks: Iterator[Chunk]) -> Iterator[Tensor | Failure]:
-        """Turn to ``stream`` and go through its ``chunks`` in order; a pass that was under way is over."""
-        self.serves, self.todo.chunks = stream, chunks
-        try:
-            yield from self.loader
-        except RuntimeError as error:
-            if not str(error).startswith("DataLoader worker"):
-                raise
-            _pool.cache_clear()
-            raise DataError(
-                f"dataset.num_workers={self.loader.num_workers}: a process that decodes images was killed; for lack of "
-                "memory, or of shared memory (/dev/shm), fewer of them help"
-            ) from None
-
-
-@cache
-def _pool(process: int, num_workers: int, pin_memory: bool) -> Pool:
-    """``process``: after a fork, the workers of the parent are not ours."""
-    return Pool(num_workers, pin_memory=pin_memory)
-
-
-def _start_worker(number: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that we work for, which ends us
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """PyTorch looks whether the process that forked us is alive, which is the fork server: it stays as long as we do."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _as_it_is(result: Any) -> Any:
-    return result
 
 
 def _cut(places: range) -> list[range]:
@@ -164,9 +48,7 @@ class Stream:
         device = split.labels.device
         self.labels = split.labels[self.order.to(device)]
         self.normalise: Normalise = data._normalise(device)
-        self.pool = _pool(os.getpid(), data.num_workers, device.type == "cuda")
         self.next = -1
-        self.chunks: Iterator[Tensor | Failure] = iter(())
 
     def __len__(self) -> int:
         return -(-len(self.split) // self.batch_size)
@@ -174,8 +56,8 @@ class Stream:
     def __getitem__(self, index: int) -> Batch:
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        if self.next != index or self.pool.serves is not self:
-            self.chunks = self.pool.results(self, self._chunks(index))
+        if self.next != index or not self.data.pool.serves(self):
+            self.data.pool.turn_to(self, self._chunks(index))
         self.next = -1  # if what follows fails
         places = self._places(index)
         pixels = torch.cat([self._pixels(some) for some in _cut(places)])
@@ -210,7 +92,7 @@ class Stream:
 
     def _pixels(self, places: range) -> Tensor:
         """uint8 [N, H, W, C] on the device, of the chunk that comes next; DataError names the image that has none."""
-        result = next(self.chunks)
+        result = next(self.data.pool.decoded)
         if isinstance(result, Failure):
             raise DataError(f"{self.data.listing.name(self._images(places)[result.number])}: {result.reason}")
         return result.to(self.labels.device, non_blocking=True)
@@ -222,17 +104,18 @@ class Streamed(Data):
 
     listing: Listing
     recipe: Recipe
-    num_workers: int
+    pool: Pool
 
     def epoch(self, *, seed: int, epoch: int, batch_size: int, augment: bool = True) -> Batches:
-        """See Data."""
         generator = torch.Generator().manual_seed(derive(seed, "data", epoch))
         order = torch.randperm(len(self.train), generator=generator)
         how = derive(seed, "augmentation", epoch) if augment else None
         return Stream(self, self.train, batch_size, order=order, seed=how)
 
     def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
-        """See Data."""
         fixed = split is self.validation and self.validation_seed is not None
         seed = derive(self.validation_seed, "validation") if fixed else None  # type: ignore[arg-type]
         return iter(Stream(self, split, batch_size, order=None, seed=seed))
+
+    def close(self) -> None:
+        self.pool.close()

@@ -43,6 +43,10 @@ class Tracking(Protocol):
         """This process was asked to end: what is not mirrored soon is left to another."""
         ...
 
+    def close(self) -> None:
+        """Wait until all is mirrored, or give up; what is told later is mirrored too."""
+        ...
+
 
 @contextmanager
 def claim(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:

@@ -12,7 +12,7 @@ import logging
 import os
 import subprocess
 import sys
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ PATIENCE = 120.0  # seconds that the end of a process waits until all is mirrore
 SHORT_PATIENCE = 1.5  # the same, where someone has asked it to end
 
 
+@dataclass(frozen=True)
 class NoTracking:
     """Tracks nothing; the files of the runs are complete without it."""
 
@@ -33,6 +34,8 @@ class NoTracking:
     def sync_sweep(self, sweep_dir: Path, *, over: bool) -> None: ...
 
     def shorten_exit_wait(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class MLflow:
@@ -43,21 +46,42 @@ class MLflow:
 
     def __init__(self, *, uri: str, experiment: str) -> None:
         self.uri, self.experiment = absolute(uri), experiment
+        self.helper = Helper(self.uri, self.experiment)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MLflow) and (self.uri, self.experiment) == (other.uri, other.experiment)
+
+    def __hash__(self) -> int:
+        return hash((self.uri, self.experiment))
 
     def sync(self, run_dir: Path) -> None:
         """Have the MLflow run of ``run_dir`` brought up to date, and after it the summary of its sweep."""
-        self._helper.tell(run_dir.resolve())
+        self._own().tell(run_dir.resolve())
 
     def sync_sweep(self, sweep_dir: Path, *, over: bool) -> None:
         """Have a sweep's own run brought up to date."""
-        self._helper.tell(sweep_dir.resolve(), over=over)
+        self._own().tell(sweep_dir.resolve(), over=over)
 
     def shorten_exit_wait(self) -> None:
-        self._helper.patience = SHORT_PATIENCE
+        self._own().patience = SHORT_PATIENCE
 
-    @property
-    def _helper(self) -> Helper:
-        return _helper(self.uri, self.experiment, os.getpid())
+    def close(self) -> None:
+        self.helper.close()
+
+    def _own(self) -> Helper:
+        """The helper; in a fork another than the parent's."""
+        if self.helper.pid != os.getpid():
+            self.helper = Helper(self.uri, self.experiment)
+        return self.helper
+
+    def close(self) -> None:
+        self.helper.close()
+
+    def _own(self) -> Helper:
+        """The helper; in a fork another than the parent's."""
+        if self.helper.pid != os.getpid():
+            self.helper = Helper(self.uri, self.experiment)
+        return self.helper
 
 
 class Helper:
@@ -115,6 +139,7 @@ class Helper:
         finally:
             self.process.communicate()
             self.process = None
+            atexit.unregister(self.close)
 
     def _wait(self) -> None:
         assert self.process is not None
@@ -124,9 +149,3 @@ class Helper:
             except subprocess.TimeoutExpired:
                 print("waiting for MLflow; Ctrl-C leaves the rest to make sync", file=sys.stderr)
         self.process.wait(self.patience)
-
-
-@cache
-def _helper(uri: str, experiment: str, pid: int) -> Helper:
-    """One for each store and process."""
-    return Helper(uri, experiment)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from bimp_exp.dataset import imagenet, readers, stream
+from bimp_exp.dataset import readers, stream, workers
 from bimp_exp.dataset.base import Dataset
 from bimp_exp.dataset.data import Batch, Batches
 from bimp_exp.dataset.stream import Streamed
@@ -20,16 +20,21 @@ from bimp_exp.errors import ConfigError, DataError
 from tests.dataset.helpers import CPU, write_parquet
 from tests.dataset.pictures import CLASSES, NUM_TRAIN, parts, small, write_shards, write_tree
 
+LOADED: list[Streamed] = []  # by the test that runs
+
 
 @pytest.fixture(autouse=True)
 def _several_chunks_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "CHUNK", 4)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def _no_worker_stays() -> Iterator[None]:
     yield
-    stream._pool.cache_clear()
+    for data in LOADED:
+        data.close()
+    LOADED.clear()
+    assert not multiprocessing.active_children()
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +45,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def load(root: Path, **changes: object) -> Streamed:
     data = small(root, **changes).load(CPU)
     assert isinstance(data, Streamed)
+    LOADED.append(data)
     return data
 
 
@@ -67,7 +73,9 @@ def test_batches_have_the_same_bits_with_any_number_of_workers_and_from_any_star
 
 def test_a_pass_decodes_nothing_before_the_batch_it_begins_with(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, decoded = load(tree), []
-    monkeypatch.setattr(stream.Decoder, "__getitem__", lambda self, chunk: decoded.append(len(chunk.requests)) or 1 / 0)
+    monkeypatch.setattr(
+        workers.Decoder, "__getitem__", lambda self, chunk: decoded.append(len(chunk.requests)) or 1 / 0
+    )
     with pytest.raises(ZeroDivisionError):
         data.epoch(seed=0, epoch=0, batch_size=10)[3]
     assert decoded == [4]  # the first chunk of the last batch
@@ -164,7 +172,6 @@ def test_parquet_has_the_same_images_and_is_copied_once(
     assert same(list(shards.epoch(seed=0, epoch=0, batch_size=10)), list(folders.epoch(seed=0, epoch=0, batch_size=10)))
     assert same(list(shards.batches(shards.test, 5)), list(folders.batches(folders.test, 5)))
     monkeypatch.setattr(readers, "rows", lambda file: pytest.fail("read again"))
-    imagenet._read.cache_clear()
     assert load(tmp_path / "root").fingerprint == shards.fingerprint
     assert not list((tmp_path / "cache").glob(".writing-*"))
 
