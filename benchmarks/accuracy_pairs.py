@@ -25,6 +25,7 @@ from bimp_exp import files
 from bimp_exp.config.resolve import resolve, without_hydra
 from bimp_exp.results import provenance
 from bimp_exp.results.reader import read_run
+from bimp_exp.run.process import Process
 from bimp_exp.sweep import single
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,9 +45,9 @@ def measure(seeds: Sequence[int], overrides: Sequence[str] = ()) -> list[dict[st
 def _run(overrides: list[str]) -> dict[str, Any]:
     composed = compose("config", [*overrides, "store=own", "tracking=none"], return_hydra_config=True)
     config = resolve(without_hydra(composed))[0]
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, Process() as process:
         identity = {"name": "pair", "choices": {}, "swept": {}, "metric": "accuracy"}
-        single.run(config, Path(folder), identity, Console(quiet=True), command=provenance.command_line())
+        single.run(config, Path(folder), identity, Console(quiet=True), process, command=provenance.command_line())
         result = read_run(Path(folder)).result
     assert result is not None
     pruning = result.phases[-1].pruning

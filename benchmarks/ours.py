@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bimp_exp.run.measure import BATCH
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
@@ -28,12 +27,16 @@ from bimp_exp.dataset.data import Data, Split
 from bimp_exp.method.base import MethodContext
 from bimp_exp.pruning import weights as prune
 from bimp_exp.results.writer import RunWriter
+from bimp_exp.run.evaluator import BATCH
 from bimp_exp.run.experiment import Experiment
+from bimp_exp.run.process import Process
 from bimp_exp.run.progress import Display
 from bimp_exp.run.train_phase import LOGGED_PER_EPOCH
 from bimp_exp.runtime import synchronize
 from bimp_exp.tracking.mlflow import NoTracking
-from bimp_exp.training.loop import Epoch, Position, evaluate, fit
+from bimp_exp.training.evaluation import evaluate
+from bimp_exp.training.loop import fit
+from bimp_exp.training.state import EpochMetrics, LoopState, Network
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS_PER_EPOCH = 352  # 45,000 images in batches of 128
@@ -101,6 +104,7 @@ def experiment(settings: Settings, *overrides: str) -> Experiment:
     return made
 
 
+PROCESS = Process()  # of the whole benchmark
 _LOADED: dict[tuple[str, torch.device], Data] = {}
 
 
@@ -115,7 +119,7 @@ def data(x: Experiment, device: torch.device) -> Data:
 def chosen(settings: Settings, *overrides: str) -> str:
     """What the runtime of ``overrides`` comes to here, in words."""
     runtime = experiment(settings, *overrides).runtime
-    return ", ".join(f"{key}={plain(value)}" for key, value in runtime.resolved(runtime.start()).items())
+    return ", ".join(f"{key}={plain(value)}" for key, value in runtime.resolved(runtime.check()).items())
 
 
 def first(split: Split, count: int) -> Split:
@@ -138,7 +142,7 @@ class Ours:
 
     def __init__(self, settings: Settings, model: str, *overrides: str, method: str = "dense") -> None:
         x = self.x = experiment(settings, f"model={model}", *of_method(method), *overrides)
-        self.device = x.runtime.start()
+        self.device = PROCESS.start(x.runtime)
         whole = data(x, self.device)
         self.data = replace(
             whole, train=first(whole.train, settings.train_images), test=first(whole.test, settings.test_images)
@@ -161,23 +165,24 @@ class Ours:
         plan = x.plan()
         self.display = Display(Console(quiet=True), plan, "benchmark")
         self.display.phase(plan.phases[0])
-        self.at = Position()
+        self.state = LoopState()
+        optimizer = x.optim.build(
+            self.model.parameters(), x.method.parameters_without_weight_decay(context), update=how["update"]
+        )
+        masks = {name: torch.rand_like(w) >= x.sparsity for name, w in weights.items()} if masked else {}
         self.training = fit(
-            self.model,
+            Network(model=self.model, weights=weights, optimizer=optimizer, masks=masks),
             self.data,
-            lr=lr.constant(0.01, NUM_STEPS),
-            optimizer=x.optim.build(
-                self.model.parameters(), x.method.parameters_without_weight_decay(context), update=how["update"]
-            ),
+            lr.constant(0.01, NUM_STEPS),
             method=x.method,
             context=context,
-            masked=[(w, torch.rand_like(w) >= x.sparsity) for w in weights.values()] if masked else [],
+            task=x.dataset.task,
             runtime=x.runtime,
             device=self.device,
             batch_size=x.optim.batch_size,
             seed=0,
             progress=self.display.step,
-            at=self.at,
+            state=self.state,
             after_step=lambda: None,
         )
 
@@ -187,24 +192,30 @@ class Ours:
 
     def train(self) -> Sample:
         """Images of an epoch, and seconds with all that belongs to it."""
-        self.x.runtime.start()  # the settings of the process may be another contender's
+        PROCESS.start(self.x.runtime)  # the settings of the process may be another contender's
         synchronize(self.device)
         start = time.perf_counter()
         epoch = next(self.training)
         self._log(epoch)
-        return epoch.num_images, time.perf_counter() - start
+        return epoch.num_items, time.perf_counter() - start
 
     def evaluate(self) -> Sample:
         """Test images, and the seconds of a pass over them."""
-        self.x.runtime.start()
+        PROCESS.start(self.x.runtime)
         synchronize(self.device)
         start = time.perf_counter()
-        evaluate(self.model, self.data.batches(self.data.test, BATCH), runtime=self.x.runtime, device=self.device)
+        evaluate(
+            self.model,
+            self.data.batches(self.data.test, BATCH),
+            task=self.x.dataset.task,
+            runtime=self.x.runtime,
+            device=self.device,
+        )
         return len(self.data.test), time.perf_counter() - start
 
     def batches(self) -> Sample:
         """Images of an epoch over all training images, and the seconds of making its batches alone."""
-        self.x.runtime.start()
+        PROCESS.start(self.x.runtime)
         whole = data(self.x, self.device)
         synchronize(self.device)
         start = time.perf_counter()
@@ -213,10 +224,12 @@ class Ours:
         synchronize(self.device)
         return len(whole.train), time.perf_counter() - start
 
-    def _log(self, epoch: Epoch) -> None:
+    def _log(self, epoch: EpochMetrics) -> None:
         """As many lines as a run writes, in proportion."""
         every = max(1, STEPS_PER_EPOCH // LOGGED_PER_EPOCH)
         for i in range(0, epoch.num_steps, every):
             part = epoch.losses[i : i + every]
-            self.record.append({"step": self.at.done, "train_loss": sum(part) / len(part), "learning_rate": 0.01})
-        self.display.epoch(self.at.done, epoch, 0.0, 0.01)
+            self.record.append(
+                {"step": self.state.num_done, "train_loss": sum(part) / len(part), "learning_rate": 0.01}
+            )
+        self.display.epoch(self.state.num_done, epoch, 0.0, 0.01)

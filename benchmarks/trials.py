@@ -88,8 +88,11 @@ def first_step(config: dict[str, Any]) -> float:
 
     from bimp_exp.results import provenance
     from bimp_exp.results.writer import RunWriter
-    from bimp_exp.run import execute as execution
+    from bimp_exp.run.execute import execute
+    from bimp_exp.run.log import Log
+    from bimp_exp.run.process import Process
     from bimp_exp.run.progress import Display
+    from bimp_exp.run.state import make_env
     from bimp_exp.sweep import single
 
     class Watched(Display):
@@ -97,12 +100,14 @@ def first_step(config: dict[str, Any]) -> float:
             raise KeyboardInterrupt
 
     start = time.perf_counter()
-    made = single.experiment(config)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, Process() as process:
+        made = single.experiment(config, process)
         record = RunWriter(folder=Path(folder), tracking=made.tracking)
         record.begin({"provenance": provenance.collect(config, provenance.command_line())})
         try:
-            execution.run(made, config, record, Watched(Console(quiet=True), made.plan(), "first step"))
+            env = make_env(made, config, process)
+            display = Watched(Console(quiet=True), env.plan, "first step")
+            execute(env, made.store.open(record.folder), Log(writer=record, display=display))
         except KeyboardInterrupt:
             return time.perf_counter() - start
     raise AssertionError("a run without a step")

@@ -74,7 +74,10 @@ def test_schedules_with_the_same_rates_share_their_phases() -> None:
     stepped = ["lr=stepped", "lr.milestones=[0.5]", "budget.epochs=6"]
     assert keys(*stepped, "schedule=ft") == keys(*stepped, "schedule=lrw")
     assert keys("schedule=ft")[1:] != keys("schedule=lrw")[1:]
-    assert keys("schedule=llr", "schedule.warmup=0")[1:] == keys("schedule=linear", "schedule.initial=0.1", "schedule.warmup=0")[1:]
+    assert (
+        keys("schedule=llr", "schedule.warmup=0")[1:]
+        == keys("schedule=linear", "schedule.initial=0.1", "schedule.warmup=0")[1:]
+    )
 
 
 def test_another_algorithm_has_other_keys(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,7 +149,12 @@ def test_an_epoch_that_continues_draws_the_dropout_that_was_to_come() -> None:
     state, rng_state = saved[0]
     rest = convolutional()
     rest.load_state_dict(state)
-    train(rest, data(20), steps=3, state=LoopState(num_done=1, losses=torch.zeros(3), statistics=torch.zeros(2), rng_state=rng_state))
+    train(
+        rest,
+        data(20),
+        steps=3,
+        state=LoopState(num_done=1, losses=torch.zeros(3), statistics=torch.zeros(2), rng_state=rng_state),
+    )
     assert equal(bits(rest), bits(whole))
 
 
@@ -192,7 +197,9 @@ def test_evaluation_changes_nothing_and_needs_no_training_mode() -> None:
     state, modes = bits(model), [m.training for m in model.modules()]
     rng = torch.get_rng_state()
     score = evaluate(model, images.batches(images.test, 5), task=TASK, runtime=RUNTIME, device=CPU)
-    again = evaluate(copy.deepcopy(model).eval(), images.batches(images.test, 12), task=TASK, runtime=RUNTIME, device=CPU)
+    again = evaluate(
+        copy.deepcopy(model).eval(), images.batches(images.test, 12), task=TASK, runtime=RUNTIME, device=CPU
+    )
     assert equal(state, bits(model))
     assert [m.training for m in model.modules()] == modes
     assert torch.equal(rng, torch.get_rng_state())

@@ -128,7 +128,9 @@ def experiment(method: str, selector: str = "global", schedule: str = "allr", **
     return Experiment(**made, **kept)
 
 
-def run(made: Experiment, *, writer: RunWriter | None = None, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def run(
+    made: Experiment, *, writer: RunWriter | None = None, config: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The result of a run as JSON."""
     made.check()
     with Process() as process:

@@ -206,5 +206,3 @@ def _last_points(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     return [json.loads(line) for line in lines[size > TAIL :]]
-
-

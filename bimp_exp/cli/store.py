@@ -187,7 +187,7 @@ def unfinished(results: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _recipes(config: Mapping[str, Any]) -> list[str]:
-    
+
     from bimp_exp.run import keys as numerics  # which imports PyTorch
 
     return numerics.phase_keys(config, plan.from_config(config), {})

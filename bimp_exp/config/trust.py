@@ -39,7 +39,9 @@ def from_file(config: Any, where: object, allow: Collection[str] = ()) -> dict[s
             elif isinstance(key, str) and key.startswith("_") and key not in INSTRUCTIONS:
                 raise ConfigError(f"{where}: {'.'.join([*path, key])} is no key of a configuration")
             elif any(isinstance(text, str) and "${" in text for text in (key, value)):
-                raise ConfigError(f"{where}: {'.'.join([*path, str(key)])}={value} is not resolved: a value is to be written out")
+                raise ConfigError(
+                    f"{where}: {'.'.join([*path, str(key)])}={value} is not resolved: a value is to be written out"
+                )
     return {**config, "_target_": RUN}
 
 
@@ -66,7 +68,9 @@ def _check_target(target: Any, path: tuple[str, ...], where: object, allow: Coll
     if _package(target) == target:
         raise ConfigError(f"{said} is no option in conf/{path[0] if path else ''} of this version")
     named = " --allow ".join(dict.fromkeys(_package(home) for home in homes))
-    raise NotAllowedError(f"{said} is not of bimp_exp; if you trust who wrote the file, --allow {named} lets it be imported")
+    raise NotAllowedError(
+        f"{said} is not of bimp_exp; if you trust who wrote the file, --allow {named} lets it be imported"
+    )
 
 
 def _package(name: str) -> str:

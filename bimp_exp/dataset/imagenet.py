@@ -144,5 +144,3 @@ class ImageNet(Dataset):
 
     def _origin(self) -> str:
         return f"dataset.root={self.root}"
-
-

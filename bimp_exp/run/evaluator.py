@@ -92,6 +92,4 @@ class Evaluator:
     def multiply_adds(self, *, padding_blind: bool = False) -> dict[str, int]:
         """Of one item, by prunable weight; the network must be a plain one."""
         like = next(iter(self.net.weights.values()), None)
-        return metrics.multiply_adds(
-            self.net.model, self.env.task.example(1, like=like), padding_blind=padding_blind
-        )
+        return metrics.multiply_adds(self.net.model, self.env.task.example(1, like=like), padding_blind=padding_blind)

@@ -33,9 +33,7 @@ from bimp_exp.store.phases import Phases
 POLL = 1.0  # seconds between two looks at a phase that another process computes
 
 
-def execute(
-    env: Env, phases: Phases, log: Log, *, wait: bool = True, most_phases: int | None = None
-) -> Result | None:
+def execute(env: Env, phases: Phases, log: Log, *, wait: bool = True, most_phases: int | None = None) -> Result | None:
     """Compute the phases that ``phases`` does not have; the result, with the network saved.
 
     wait: for another process that computes the phase that comes next; else BusyError.

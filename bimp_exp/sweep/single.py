@@ -61,7 +61,9 @@ def run(
         if result is None:
             writer = RunWriter(folder=folder, tracking=process.tracker(made.tracking))
             env = make_env(made, config, process)
-            writer.begin(identity | {"provenance": provenance.collect(config, command) | {"computed_on": env.computed_on}})
+            writer.begin(
+                identity | {"provenance": provenance.collect(config, command) | {"computed_on": env.computed_on}}
+            )
             log = Log(writer=writer, display=Display(console, env.plan, identity["name"]))
             try:
                 phases = made.store.open(folder)

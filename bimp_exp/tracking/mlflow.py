@@ -74,15 +74,6 @@ class MLflow:
             self.helper = Helper(self.uri, self.experiment)
         return self.helper
 
-    def close(self) -> None:
-        self.helper.close()
-
-    def _own(self) -> Helper:
-        """The helper; in a fork another than the parent's."""
-        if self.helper.pid != os.getpid():
-            self.helper = Helper(self.uri, self.experiment)
-        return self.helper
-
 
 class Helper:
     """A process of ``bimp_exp.tracking.background`` that reads what to do from a pipe; it is started when there is something."""

@@ -44,4 +44,3 @@ def evaluate(
     for module, mode in modes:
         module.training = mode
     return Score(loss=loss.item() / int(num_targets), metric=task.value(statistics))
-

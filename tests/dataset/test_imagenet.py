@@ -99,7 +99,10 @@ def test_the_workers_are_at_the_next_batches_while_one_is_trained_on(tree: Path)
 
 def test_an_epoch_is_a_permutation_whose_labels_stay_with_their_images(tree: Path) -> None:
     data = load(tree, crop_scale=[1, 1], mean=[0, 0, 0], std=[1, 1, 1])  # whole images: brightness tells the class
-    x, y, _ = (torch.cat(parts) if torch.is_tensor(parts[0]) else parts for parts in zip(*data.epoch(seed=0, epoch=0, batch_size=10), strict=True))
+    x, y, _ = (
+        torch.cat(parts) if torch.is_tensor(parts[0]) else parts
+        for parts in zip(*data.epoch(seed=0, epoch=0, batch_size=10), strict=True)
+    )
     assert torch.equal(y.sort()[0], data.train.labels.sort()[0])
     assert not torch.equal(y, data.train.labels)
     brightness = torch.stack([x[y == label].mean() for label in range(4)]) * 255
