@@ -11,17 +11,14 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from rich.console import Console
 
 from bimp_exp.config import check, signatures
 from bimp_exp.config.resolve import resolve, without_hydra
 from bimp_exp.pruning import weights as prune
-from bimp_exp.results.writer import RunWriter
-from bimp_exp.run import execute as execution
 from bimp_exp.run import plan
-from bimp_exp.run.progress import Display
 from tests import toys
 from tests.conftest import ROOT, composed
+from tests.runs import execute_in
 
 CONF = ROOT / "conf"
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
@@ -102,21 +99,15 @@ SMALL = [
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_reaches_its_goal_and_leaves_a_plain_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, precision: str
-) -> None:
+def test_every_method_reaches_its_goal_and_leaves_a_plain_network(tmp_path: Path, method: str, precision: str) -> None:
     cfg = composed(*SMALL, f"method={method}", f"runtime.precision={precision}")
     made = instantiate(cfg, _convert_="all")
     made.check()
-    done = execution.run(
-        made, cfg, RunWriter(folder=tmp_path, tracking=made.tracking), Display(Console(quiet=True), made.plan(), "test")
-    )
+    result = execute_in(tmp_path, cfg, made).to_json()
     state, fresh = torch.load(tmp_path / "model.pt", weights_only=True), made.network()
     plain, prunable = fresh.state_dict(), prune.prunable(fresh)
     assert {n: (w.shape, w.dtype) for n, w in state.items()} == {n: (w.shape, w.dtype) for n, w in plain.items()}
     assert all(w.isfinite().all() for w in state.values())
-    assert done is not None
-    result = done.to_json()
     json.dumps(result, allow_nan=False)  # every number of it is finite
     num_weights = sum(w.numel() for w in prunable.values())
     num_zeros = sum(int((state[name] == 0).sum()) for name in prunable)

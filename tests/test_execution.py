@@ -1,50 +1,53 @@
-"""What a run hands to its parts, on toy runs."""
+"""What happens between the phases of a run, on toy runs."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from bimp_exp import lr
-from bimp_exp.dataset import loaded
-from bimp_exp.run import train_phase as phase
+from bimp_exp.dataset.data import Batches, Data
+from bimp_exp.method.base import MethodContext
+from bimp_exp.method.imp import IMP
 from bimp_exp.seeds import derive
-from bimp_exp.training import loop as training
-from tests.toy_runs import Pixels, experiment, run
+from tests import toys
+from tests.toy_runs import Forgetful, Nowhere, Pixels, experiment, run
 
 
-@pytest.fixture
-def fits(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What each training of a phase was given."""
-    seen: list[dict[str, Any]] = []
-
-    def spy(*arguments: Any, **given: Any) -> Any:
-        seen.append(given)
-        return training.fit(*arguments, **given)
-
-    monkeypatch.setattr(phase, "fit", spy)
-    return seen
+def states(method: str, **changes: Any) -> list[dict[str, Any]]:
+    """Those stored after each phase."""
+    store = Forgetful()
+    run(experiment(method, store=store, **changes))
+    return store.states
 
 
 @pytest.mark.parametrize("wanted", [False, True])
-def test_validation_images_are_augmented_as_the_conventions_say(wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loaded, "_kept", OrderedDict())  # another test may have loaded the same
+def test_validation_images_are_augmented_as_the_conventions_say(wanted: bool) -> None:
     made = experiment("imp", dataset=Pixels())
     made = dataclasses.replace(made, conventions=dataclasses.replace(made.conventions, augment_validation=wanted))
     run(made)
     assert made.dataset.loaded["augment_validation"] is wanted  # type: ignore[attr-defined]
 
 
-def test_every_phase_and_every_seed_has_another_order_and_none_is_that_of_the_initial_weights(
-    fits: list[dict[str, Any]],
-) -> None:
+def test_every_phase_and_every_seed_has_another_order_and_none_is_that_of_the_initial_weights() -> None:
+    seeds: list[int] = []
+
+    class Watched(Data):
+        def epoch(self, *, seed: int, **how: Any) -> Batches:
+            seeds.append(seed)
+            return super().epoch(seed=seed, **how)
+
+    class Recorded(Pixels):
+        def load(self, device: torch.device, **how: Any) -> Data:
+            return Watched(**vars(toys.data(8)))
+
     for seed in (0, 1):
-        run(experiment("imp", seed=seed))
-    seeds = [given["seed"] for given in fits]
+        run(experiment("imp", seed=seed, dataset=Recorded()))
     assert len({*seeds, derive(0, "init"), derive(1, "init"), 0, 1}) == 4 + 2 + 2
 
 
@@ -67,28 +70,79 @@ def test_d2_compares_a_cycle_with_dense_training_not_with_the_budget() -> None:
     assert cycle["learning_rate"]["peak"] == pytest.approx(0.1 * 2 / 4)
 
 
-def test_what_a_method_spares_is_not_decayed_in_a_run(fits: list[dict[str, Any]]) -> None:
-    """The s of CS; the weights decay, and all that is left when the method is done does too."""
-    made = experiment("cs")
-    run(made)
-    decay = made.optim.weight_decay
+def decays(state: Mapping[str, Any]) -> list[tuple[int, float]]:
+    """Of each group of the optimiser, the number of parameters and their weight decay."""
+    return [(len(group["params"]), group["weight_decay"]) for group in state["optimizer"]["param_groups"]]
+
+
+def test_what_a_method_spares_is_not_decayed_in_a_run() -> None:
+    """The s of CS, one tensor for each of three layers; the weights decay, and all that is left when the method is done does too."""
+    decay = experiment("cs").optim.weight_decay
     assert decay > 0
-    decays = [[g["weight_decay"] for g in given["optimizer"].param_groups] for given in fits]
-    assert decays == [[decay, 0.0], [decay]]
+    training, finetune = states("cs")
+    assert decays(training) == [(7, decay), (3, 0.0)]  # three weights, two biases, two of batch-norm
+    assert decays(finetune) == [(7, decay)]
 
 
-def test_the_threshold_of_str_decays(fits: list[dict[str, Any]]) -> None:
+def test_the_threshold_of_str_decays() -> None:
     """Nothing else drives it where it starts very negative."""
-    run(experiment("str"))
-    (group,) = fits[0]["optimizer"].param_groups
-    assert group["weight_decay"] > 0
-    assert sum(p.dim() == 0 for p in group["params"]) == 3  # one for each layer
+    ((number, decay),) = decays(states("str")[0])
+    assert number == 7 + 3
+    assert decay > 0
 
 
-def test_fine_tuning_keeps_the_pattern_and_the_lowest_rate(fits: list[dict[str, Any]]) -> None:
-    made = experiment("str", lr=lr.Stepped(initial=0.1, warmup_epochs=0, milestones=[0.5], gamma=0.1))
-    run(made)
-    _, finetune = fits
-    assert [finetune["lr"](i) for i in range(2)] == pytest.approx([0.01, 0.01])
-    assert all(torch.equal(weight != 0, mask) for weight, mask in finetune["masked"])
-    assert len(finetune["masked"]) == 3
+def test_fine_tuning_keeps_the_pattern_and_the_lowest_rate() -> None:
+    store = Forgetful()
+    result = run(
+        experiment("str", store=store, lr=lr.Stepped(initial=0.1, warmup_epochs=0, milestones=[0.5], gamma=0.1))
+    )
+    rates = result["phases"][1]["learning_rate"]
+    assert [rates["first"], rates["peak"], rates["last"]] == pytest.approx([0.01] * 3)
+    state = store.states[1]
+    assert len(state["masks"]) == 3
+    assert all(torch.equal(state["model"][name] != 0, mask) for name, mask in state["masks"].items())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PullToZero(IMP):
+    """A regulariser: the loss gets strength / 2 * ||W||^2 of the prunable weights."""
+
+    strength: float
+    acts_while_retraining = True
+
+    def penalty(self, context: MethodContext) -> Tensor:
+        return 0.5 * self.strength * sum(w.square().sum() for w in context.weights.values())  # type: ignore[return-value]
+
+    def on_step(self, context: MethodContext, step: int, optimizer: torch.optim.Optimizer) -> None:
+        context.state["steps"] = context.state.get("steps", torch.tensor(0)) + 1
+        assert step < context.num_steps
+
+
+def network(made: Any) -> dict[str, Tensor]:
+    saved: dict[str, Tensor] = {}
+
+    class Keep(Nowhere):
+        def save(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            saved.update(super().save(weights))
+            return dict(saved)
+
+    run(made, writer=Keep())
+    return saved
+
+
+def test_a_regulariser_can_act_while_retraining_too() -> None:
+    """Four steps of dense training and two of retraining; what it changes after the pruning is seen in the final network."""
+    store = Forgetful()
+    run(experiment("imp", store=store, method=PullToZero(strength=0.5)))
+    assert [int(state["method"]["steps"]) for state in store.states] == [4, 6]
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class OnlyDense(PullToZero):
+        acts_while_retraining = False
+
+    both, dense_only = (network(experiment("imp", method=kind(strength=0.5))) for kind in (PullToZero, OnlyDense))
+    norms = [
+        sum(float(net[name].square().sum()) for name in ("0.weight", "4.weight", "5.weight"))
+        for net in (both, dense_only)
+    ]
+    assert norms[0] < norms[1]

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+import itertools
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from bimp_exp.run.measure import Measure
 from hydra.utils import instantiate
-from rich.console import Console
 
-from bimp_exp import optim
 from bimp_exp.errors import ConfigError, InvariantError
 from bimp_exp.method import gmp
-from bimp_exp.pruning import weights as prune
-from bimp_exp.results.writer import RunWriter
-from bimp_exp.run import execute as execution
-from bimp_exp.run import experiment
-from bimp_exp.run import prune_phase as pruning
-from bimp_exp.run.progress import Display
-from bimp_exp.tracking.mlflow import NoTracking
+from bimp_exp.method.base import MethodContext
+from bimp_exp.method.imp import IMP as Imp
+from bimp_exp.results.schema import Scores
+from bimp_exp.run.evaluator import Evaluator
 from tests.conftest import ROOT, composed
+from tests.runs import do, execute_in
 
 TINY = [
     "dataset.subset=200", "model.depth=8", "optim.batch_size=32", "store=own", "runtime.threads=1",
@@ -32,124 +27,98 @@ TINY = [
 IMP = [*TINY[:5], "budget=imp", "budget.epochs=2", "budget.retrain_epochs=1", "budget.cycles=2"]
 
 
-def do(folder: Path, *overrides: str) -> Any:
-    """The result of a run, its lines of metrics.jsonl and its final state_dict."""
-    config = composed(*overrides)
-    made: experiment.Experiment = instantiate(config, _convert_="all")
-    display = Display(Console(quiet=True), made.plan(), "test")
-    result = execution.run(made, config, RunWriter(folder=folder, tracking=NoTracking()), display)
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert result is not None
-    return result.to_json(), lines, torch.load(folder / "model.pt", weights_only=True)
+def test_the_test_images_are_used_around_pruning_and_at_the_end_of_a_phase_only(tmp_path: Path) -> None:
+    """3 phases, 2 prunings, 4 epochs; 180 images to train, 20 to validate, 360 to test."""
+    used = do(tmp_path, *TINY).result["ledger"]["images_evaluated"]
+    assert used == {"test": (3 + 2) * 360, "train": (3 + 2) * 180, "validation": (4 + 2) * 20}
 
 
-def test_the_test_images_are_used_around_pruning_and_at_the_end_of_a_phase_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    used: Counter[str] = Counter()
-    evaluate = Measure.evaluate
-    monkeypatch.setattr(
-        Measure, "evaluate", lambda self, split, **how: used.update([split]) or evaluate(self, split, **how)
-    )
-    do(tmp_path, *TINY)
-    assert used == {"test": 3 + 2, "train": 3 + 2, "validation": 4 + 2}  # 3 phases, 2 prunings, 4 epochs
+def test_momentum_starts_anew_once_and_then_stays(tmp_path: Path) -> None:
+    """Empty when the first cycle begins, and filled when the second does."""
+    entries: list[int] = []
 
+    @dataclass(frozen=True, kw_only=True)
+    class Watch(Imp):
+        def on_cycle(self, context: MethodContext, num_steps: int, optimizer: torch.optim.Optimizer) -> None:
+            entries.append(len(optimizer.state))
 
-def test_momentum_starts_anew_once_and_then_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    built: list[torch.optim.Optimizer] = []
-    build = optim.SGD.build
-    monkeypatch.setattr(optim.SGD, "build", lambda self, *p, **k: built.append(build(self, *p, **k)) or built[-1])
-    do(tmp_path, *TINY, "budget.epochs=6", "budget.cycles=4")
-    assert len(built) == 2  # dense training, then one for all cycles
+    config = composed(*TINY)
+    execute_in(tmp_path, config, replace(instantiate(config, _convert_="all"), method=Watch()))
+    assert entries[0] == 0
+    assert entries[1] > 0
 
 
 def test_all_schedules_share_the_dense_network_and_the_first_mask(tmp_path: Path) -> None:
     runs = {name: do(tmp_path / name, *IMP, f"schedule={name}") for name in ("ft", "clr", "allr")}
-    dense = {name: [line for line in run[1] if line["phase"] == "dense"] for name, run in runs.items()}
+    dense = {name: [line for line in run.lines if line["phase"] == "dense"] for name, run in runs.items()}
     for lines in dense.values():
         for line in lines:
             line.pop("images_per_second", None)
     assert dense["ft"] == dense["clr"] == dense["allr"]
-    cuts = [run[0]["phases"][1]["pruning"] for run in runs.values()]
+    cuts = [run.result["phases"][1]["pruning"] for run in runs.values()]
     assert cuts[0]["layers"] == cuts[1]["layers"] == cuts[2]["layers"]
-    ends = [run[0]["phases"][1]["metrics"] for run in runs.values()]
+    ends = [run.result["phases"][1]["metrics"] for run in runs.values()]
     assert ends[0] != ends[1]
 
 
 def test_schedules_run_at_their_rates(tmp_path: Path) -> None:
-    result = do(tmp_path, *IMP, "schedule=llr")[0]
+    result = do(tmp_path, *IMP, "schedule=llr").result
     assert result["phases"][1]["learning_rate"] == {
         "first": 0.1,
         "peak": 0.1,
         "last": pytest.approx(0.1 / 6),
     }  # 6 steps
-    result = do(tmp_path / "ft", *IMP, "schedule=ft")[0]
+    result = do(tmp_path / "ft", *IMP, "schedule=ft").result
     assert result["phases"][2]["learning_rate"]["peak"] == pytest.approx(0.001)  # 0.1, dropped at 45 and 90 %
 
 
 def test_acc_allr_is_driven_by_the_training_accuracy_of_the_dense_network(tmp_path: Path) -> None:
-    first, second = do(tmp_path, *IMP, "schedule=acc_allr", "budget.retrain_epochs=0.5")[0]["phases"][1:]
+    first, second = do(tmp_path, *IMP, "schedule=acc_allr", "budget.retrain_epochs=0.5").result["phases"][1:]
     dense = first["pruning"]["before"]["train"]
     for phase in (first, second):
         drop = (dense - phase["pruning"]["right_after"]["train"]) / dense
         assert phase["pruning"]["d"] == pytest.approx(max(min(max(drop, 0), 1), 0.25))
 
 
-def test_d1_is_the_norm_of_what_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    removed: list[tuple[float, float]] = []
-    apply = prune.apply
-
-    def spy(weights: Any, masks: Any) -> None:
-        before = sum(float(w.detach().double().square().sum()) for w in weights.values())
-        apply(weights, masks)
-        removed.append((before, before - sum(float(w.detach().double().square().sum()) for w in weights.values())))
-
-    monkeypatch.setattr(prune, "apply", spy)
-    result = do(tmp_path, *TINY)[0]
-    for phase, (before, gone) in zip(
-        result["phases"][1:], removed[::2], strict=True
-    ):  # applied again before retraining
+def test_d1_is_the_norm_of_what_was_removed(tmp_path: Path) -> None:
+    done = do(tmp_path, *TINY)
+    for (before, after), phase in zip(itertools.pairwise(done.states), done.result["phases"][1:], strict=True):
+        weights = {name: before["model"][name].double() for name in after["masks"]}
+        whole = sum(float(weight.square().sum()) for weight in weights.values())
+        removed = sum(float(weights[name][~mask].square().sum()) for name, mask in after["masks"].items())
         pruning = phase["pruning"]
-        assert pruning["d1_prunable"] == pytest.approx((gone / before / pruning["fraction"]) ** 0.5, rel=1e-6)
+        assert pruning["d1_prunable"] == pytest.approx((removed / whole / pruning["fraction"]) ** 0.5, rel=1e-6)
         assert 0 < pruning["d1"] < pruning["d1_prunable"] < 1  # batch-norm makes the norm of all larger
 
 
-def test_pruning_touches_prunable_weights_only_and_masks_nest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    masks: list[dict[str, torch.Tensor]] = []
-    cut = pruning.prune
-
-    def spy(self: Any, *arguments: Any) -> Any:
-        others = {n: p.clone() for n, p in self.model.state_dict().items() if n not in self.weights}
-        done = cut(self, *arguments)
-        masks.append({n: m.clone() for n, m in self.masks.items()})
-        assert all(torch.equal(others[n], self.model.state_dict()[n]) for n in others)
-        return done
-
-    monkeypatch.setattr(pruning, "prune", spy)
-    state = do(tmp_path, *TINY)[2]
-    assert all(not (masks[1][n] & ~masks[0][n]).any() for n in masks[0])
-    assert all((state[n][~mask] == 0).all() for n, mask in masks[1].items())
+def test_pruning_touches_prunable_weights_only_and_masks_nest(tmp_path: Path) -> None:
+    done = do(tmp_path, *TINY)
+    first, second = (state["masks"] for state in done.states[1:])
+    assert done.result["attested"]["others_untouched"] == 2
+    assert all(not (second[name] & ~first[name]).any() for name in first)
+    assert all((done.network[name][~mask] == 0).all() for name, mask in second.items())
 
 
 def test_no_retraining_and_no_pruning_are_legal(tmp_path: Path) -> None:
-    result = do(tmp_path / "a", *IMP, "budget.retrain_epochs=0")[0]
+    result = do(tmp_path / "a", *IMP, "budget.retrain_epochs=0").result
     assert [p["num_steps"] for p in result["phases"]] == [12, 0, 0]
     assert result["phases"][2]["metrics"] == result["phases"][2]["pruning"]["right_after"]
-    result, _, _ = do(tmp_path / "b", *TINY, "sparsity=0")
+    result = do(tmp_path / "b", *TINY, "sparsity=0").result
     assert result["final"]["sparsity"] == 0
     assert result["phases"][1]["pruning"]["d1"] == 0
 
 
 def test_a_fraction_of_an_epoch(tmp_path: Path) -> None:
-    result, lines, _ = do(tmp_path, *IMP, "budget.retrain_epochs=1.5")
+    done = do(tmp_path, *IMP, "budget.retrain_epochs=1.5")
+    result, lines = done.result, done.lines
     assert [p["num_steps"] for p in result["phases"]] == [12, 9, 9]  # 180 images in batches of 32: 6 steps an epoch
     assert result["phases"][1]["num_images"] == 180 + 96
     assert lines[-1]["step"] == 30
 
 
 def test_the_conventions_of_the_paper_change_what_they_say(tmp_path: Path) -> None:
-    clean = do(tmp_path / "clean", *TINY)[0]
-    paper = do(tmp_path / "paper", *TINY, "conventions=paper")[0]
+    clean = do(tmp_path / "clean", *TINY).result
+    paper = do(tmp_path / "paper", *TINY, "conventions=paper").result
     first, second = (p["pruning"] for p in paper["phases"][1:])
     dense = paper["phases"][0]["metrics"]["test"]
     for cut in (first, second):
@@ -166,8 +135,10 @@ def test_the_conventions_of_the_paper_change_what_they_say(tmp_path: Path) -> No
     ["runtime.precision=bf16", "runtime.channels_last=true", "runtime.update=fused", "runtime.deterministic=false"],
 )
 def test_other_ways_to_compute_come_out_alike(tmp_path: Path, how: str) -> None:
-    plain, lines, _ = do(tmp_path / "plain", *TINY, "runtime=plain")
-    other, other_lines, _ = do(tmp_path / "other", *TINY, "runtime=plain", how)
+    done = do(tmp_path / "plain", *TINY, "runtime=plain")
+    plain, lines = done.result, done.lines
+    done = do(tmp_path / "other", *TINY, "runtime=plain", how)
+    other, other_lines = done.result, done.lines
     assert other["final"]["sparsity"] == plain["final"]["sparsity"]
     assert other["computed_on"]["runtime"] != plain["computed_on"]["runtime"]
     losses = [[line["train_loss"] for line in each if "train_loss" in line] for each in (lines, other_lines)]
@@ -176,7 +147,8 @@ def test_other_ways_to_compute_come_out_alike(tmp_path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("selector", sorted(path.stem for path in (ROOT / "conf" / "selector").glob("*.yaml")))
 def test_every_selector_prunes_and_reports_what_is_gone(tmp_path: Path, selector: str) -> None:
-    result, _, state = do(tmp_path, *TINY, f"selector={selector}")
+    done = do(tmp_path, *TINY, f"selector={selector}")
+    result, state = done.result, done.network
     layers, cuts = result["final"]["layers"], [p["pruning"] for p in result["phases"][1:]]
     zeros, num = sum(layer["num_zeros"] for layer in layers), sum(layer["num_weights"] for layer in layers)
     assert sum(cut["num_pruned"] for cut in cuts) == zeros == sum(int((state[x["name"]] == 0).sum()) for x in layers)
@@ -206,14 +178,14 @@ GMP = [*TINY[:5], "method=gmp", "budget=dense", "budget.epochs=4", "budget.finet
 
 def test_the_ledger_counts_what_was_done(tmp_path: Path) -> None:
     """180 of the 200 images are to train, 20 to validate; 360 to test; a cycle measures all right after pruning."""
-    ledger = do(tmp_path, *TINY, "schedule=acc_allr")[0]["ledger"]
-    macs = do(tmp_path / "macs", *TINY[:5], "method=dense", "budget=dense", "budget.epochs=1")[0]["final"]
+    ledger = do(tmp_path, *TINY, "schedule=acc_allr").result["ledger"]
+    macs = do(tmp_path / "macs", *TINY[:5], "method=dense", "budget=dense", "budget.epochs=1").result["final"]
     assert (ledger["epochs"], ledger["num_steps"], ledger["num_images"]) == (4, 4 * 6, 4 * 180)
     assert ledger["forward_multiply_adds"] == 4 * 180 * macs["multiply_adds_dense"]
     assert ledger["backward_multiply_adds"] == 2 * ledger["forward_multiply_adds"]
     assert ledger["images_evaluated"] == {"train": 5 * 180, "validation": (4 + 2) * 20, "test": 5 * 360}
     assert ledger["extra_passes"] == {"training accuracy right after pruning": 2 * 180}
-    assert do(tmp_path / "allr", *TINY)[0]["ledger"]["extra_passes"] == {}
+    assert do(tmp_path / "allr", *TINY).result["ledger"]["extra_passes"] == {}
 
 
 @pytest.mark.parametrize(
@@ -226,13 +198,14 @@ def test_the_better_network_by_validation_is_the_run_s(
     script = iter([0.0, *validations])  # after training, right after the final prune, after fine-tuning
     models: list[dict[str, torch.Tensor]] = []
 
-    def scores(self: Measure, *_: Any, **__: Any) -> dict[str, float]:
+    def scores(self: Evaluator, *_: Any, **__: Any) -> Scores:
         validation = next(script)
-        models.append({name: value.clone() for name, value in self.model.state_dict().items()})
-        return {"train": 0.0, "validation": validation, "test": 1 - validation}
+        models.append({name: value.clone() for name, value in self.net.model.state_dict().items()})
+        return Scores(train=0.0, validation=validation, test=1 - validation)
 
-    monkeypatch.setattr(Measure, "scores", scores)
-    result, _, state = do(tmp_path, *GMP)
+    monkeypatch.setattr(Evaluator, "scores", scores)
+    done = do(tmp_path, *GMP)
+    result, state = done.result, done.network
     assert [c["phase"] for c in result["candidates"]] == ["training", "finetune"]
     assert [c["epochs"] for c in result["candidates"]] == [4, 5]
     assert [c["validation"] for c in result["candidates"]] == list(validations)
@@ -242,7 +215,7 @@ def test_the_better_network_by_validation_is_the_run_s(
 
 
 def test_without_fine_tuning_there_is_one_candidate_and_no_second_evaluation(tmp_path: Path) -> None:
-    result = do(tmp_path, *GMP, "budget.finetune_epochs=0")[0]
+    result = do(tmp_path, *GMP, "budget.finetune_epochs=0").result
     assert [c["phase"] for c in result["candidates"]] == ["training"]
     assert result["ledger"]["images_evaluated"]["test"] == 2 * 360
     assert result["attested"] == {
@@ -273,5 +246,5 @@ def test_a_missed_sparsity_is_an_error(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_methods_without_a_target_reach_what_they_reach(tmp_path: Path) -> None:
-    final = do(tmp_path, *TINY[:5], "method=str", "budget=dense", "budget.epochs=1", "sparsity=0.9")[0]["final"]
+    final = do(tmp_path, *TINY[:5], "method=str", "budget=dense", "budget.epochs=1", "sparsity=0.9").result["final"]
     assert final["sparsity"] != pytest.approx(0.9)

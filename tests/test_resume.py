@@ -14,16 +14,13 @@ from typing import Any
 
 import pytest
 import torch
-from hydra.utils import instantiate
-from rich.console import Console
 
 from bimp_exp.errors import DataError
 from bimp_exp.results.writer import RunWriter, claim
-from bimp_exp.run import execute as execution
-from bimp_exp.run.progress import Display
 from bimp_exp.store import phases as store
 from bimp_exp.tracking.mlflow import NoTracking
 from tests.conftest import ROOT, composed
+from tests.runs import execute_in
 
 TINY = ["dataset.subset=200", "model.depth=8", "optim.batch_size=32", "runtime.threads=1", "store=own", "tracking=none"]
 BETWEEN = ["budget.epochs=4", "budget.dense_epochs=2", "budget.cycles=2"]
@@ -43,13 +40,10 @@ def config(method: str, *overrides: str) -> dict[str, Any]:
 
 def do(folder: Path, values: dict[str, Any]) -> None:
     """What ``python run.py`` does, in this process."""
-    made = instantiate(values, _convert_="all")
     with claim(folder, values):
-        record = RunWriter(folder=folder, tracking=NoTracking())
-        record.begin({"name": "test", "choices": {}, "swept": {}, "metric": "accuracy"})
-        result = execution.run(made, values, record, Display(Console(quiet=True), made.plan(), "test"))
-        assert result is not None
-        record.finish(result)
+        writer = RunWriter(folder=folder, tracking=NoTracking())
+        writer.begin({"name": "test", "choices": {}, "swept": {}, "metric": "accuracy"})
+        writer.finish(execute_in(folder, values))
 
 
 def came_to(folder: Path) -> tuple[Any, list[Any], dict[str, torch.Tensor]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -85,7 +86,10 @@ class Nowhere(RunWriter):
 
 
 class Forgetful:
-    """A store that keeps nothing."""
+    """A store that finds nothing again; ``states`` are those after each phase."""
+
+    def __init__(self) -> None:
+        self.states: list[dict[str, Any]] = []
 
     every = math.inf
 
@@ -98,7 +102,8 @@ class Forgetful:
 
     def load_partial(self, key: str) -> None: ...
 
-    def save(self, key: str, name: str, state: Any) -> None: ...
+    def save(self, key: str, header: Any, state: dict[str, Any]) -> None:
+        self.states.append(copy.deepcopy(state))
 
     def lease(self, key: str) -> Any:
         return contextlib.nullcontext()
