@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from torch.nn import functional as F
 from bimp_exp.method.base import Method
 from bimp_exp.method.dnw import DNW
 from bimp_exp.method.dpf import DPF
+from bimp_exp.method.dst import DST
+from bimp_exp.method.str import STR
 from bimp_exp.pruning import weights as prune
 from tests import toys
 from tests.conftest import ROOT, composed
@@ -23,10 +26,12 @@ STEPS_PER_EPOCH = 2
 
 
 class Run:
-    """A convolutional toy with ``method``, trained by the steps of ``bimp_exp.training.loop`` on batches drawn from their number."""
+    """A convolutional toy with ``method``, trained by the steps of ``bimp_exp.training.loop``; a batch is drawn from its step."""
 
-    def __init__(self, method: Method, num_steps: int, *, sparsity: float = 0.5) -> None:
-        self.model, self.method = toys.convolutional(), method
+    def __init__(
+        self, method: Method, num_steps: int, *, sparsity: float = 0.5, model: nn.Module | None = None
+    ) -> None:
+        self.model, self.method = model or toys.convolutional(), method
         self.weights = prune.prunable(self.model)
         self.context = toys.method_context(
             self.model,
@@ -88,10 +93,10 @@ def equal(a: Any, b: Any) -> bool:
 @pytest.mark.parametrize("conventions", ["clean", "paper"])
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_that_stops_and_continues_comes_to_the_same_bits(name: str, conventions: str) -> None:
-    """So that nothing which changes in training may hide in the method object. DPF's masks change at steps 8 and 16."""
-    overrides = [f"method={name}", "budget=dense", f"conventions={conventions}"]
-    config = composed(*overrides)
-    make = lambda: Run(instantiate(config["method"]), 20)  # noqa: E731
+    """One method object serves three runs, so nothing that changes can hide in it. DPF's masks change at steps 8 and 16."""
+    config = composed(f"method={name}", "budget=dense", f"conventions={conventions}")
+    method = instantiate(config["method"])
+    make = lambda: Run(method, 20)  # noqa: E731
     whole, half, rest = make(), make(), make()
     whole.train(range(20))
     half.train(range(7))
@@ -102,6 +107,21 @@ def test_a_run_that_stops_and_continues_comes_to_the_same_bits(name: str, conven
     rest.method.detach(rest.context)
     whole.method.detach(whole.context)
     assert equal(rest.model.state_dict(), whole.model.state_dict())
+    assert vars(method) == {key: value for key, value in config["method"].items() if key != "_target_"}
+    for key in vars(method):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(method, key, None)
+
+
+@pytest.mark.parametrize("method", [STR(initial=0.0), DST(strength=0.1, double_weight_decay=False)])
+def test_one_method_object_serves_networks_of_other_sizes_in_turn(method: Method) -> None:
+    together, alone = ([Run(method, 4), Run(method, 4, model=toys.linear())] for _ in range(2))
+    for step in range(4):
+        for run in together:
+            run.train(range(step, step + 1))
+    for run, same in zip(together, alone, strict=True):
+        same.train(range(4))
+        assert equal(run.saved(), same.saved())
 
 
 def test_dnw_is_dpf_with_a_new_mask_after_every_step() -> None:
