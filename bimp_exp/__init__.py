@@ -7,12 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bimp_exp.pruning.report import PruneReport as PruneReport
+    from bimp_exp.pruning.report import snapshot as snapshot
     from bimp_exp.pruning.weights import prunable as prunable
     from bimp_exp.schedule.acc_allr import AccALLR as AccALLR
     from bimp_exp.schedule.allr import ALLR as ALLR
     from bimp_exp.schedule.allr_d1 import ALLRd1 as ALLRd1
     from bimp_exp.schedule.allr_d2 import ALLRd2 as ALLRd2
-    from bimp_exp.schedule.base import PruneReport as PruneReport
     from bimp_exp.schedule.clr import CLR as CLR
     from bimp_exp.schedule.ft import FT as FT
     from bimp_exp.schedule.llr import LLR as LLR
@@ -33,7 +34,7 @@ PUBLIC = {
     "CLR": "schedule.clr", "FT": "schedule.ft", "LLR": "schedule.llr", "LRW": "schedule.lrw", "SLR": "schedule.slr",
     "ERK": "selector.erk", "FilterL2": "selector.filter_l2", "Global": "selector.global_", "LAMP": "selector.lamp",
     "Random": "selector.random", "Uniform": "selector.uniform", "UniformPlus": "selector.uniform_plus",
-    "PruneReport": "schedule.base", "prunable": "pruning.weights",
+    "PruneReport": "pruning.report", "snapshot": "pruning.report", "prunable": "pruning.weights",
 }  # fmt: skip
 """The public names and the modules that define them."""
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from bimp_exp.budget import IMP
+from bimp_exp.lr import linear
 from bimp_exp.pruning import weights as prune
 from bimp_exp.pruning.report import PruneReport
 from bimp_exp.selector.base import PruningTarget
@@ -48,7 +49,7 @@ def test_golden_allr(case: dict[str, Any]) -> None:
         ("acc_allr", "lr_init_AccALLR"),
         ("llr", "lr_init_LLR"),
     ):
-        assert schedule(name).discount(report) * inputs["max_lr"] == close(expected[key])
+        assert schedule(name, warmup=0.0)(linear(inputs["max_lr"], 10), 10, report)(0) == close(expected[key])
 
 
 def test_the_norm_is_over_weights_and_biases_with_batch_norm() -> None:

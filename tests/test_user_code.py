@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from bimp_exp.config import schema as config
+from bimp_exp.config.signatures import constant, parameters
 from bimp_exp.method.base import Method, MethodContext, Prunes
 from bimp_exp.pruning import weights as prune
 from bimp_exp.selector.base import Masks, PruningTarget, Selector, one_threshold
-from tests import toy_runs, toys, user_method
-from tests.toy_runs import experiment, run
+from tests import toys, user_method
+from tests.toy_runs import Forgetful, experiment, run
 
 
 def test_a_magnitude_method_is_a_short_file_of_public_names() -> None:
@@ -43,8 +43,8 @@ def test_a_method_of_the_user_prunes_when_it_says() -> None:
 
 def test_a_method_of_the_user_reaches_its_goal_in_a_run() -> None:
     target = "tests.user_method.Linear"
-    assert config.constant(target, "prunes") == "while training"  # read without importing it, from the base class
-    assert list(config.parameters(target)) == ["every"]
+    assert constant(target, "prunes") == "while training"  # read without importing it, from the base class
+    assert list(parameters(target)) == ["every"]
     result = run(dataclasses.replace(experiment("gmp"), method=user_method.Linear(every=2)))
     assert result["final"]["sparsity"] == 0.5
     assert result["attested"]["exact_count"] == 1
@@ -103,17 +103,15 @@ def test_a_regulariser_acts_while_retraining_if_it_says_so(kind: type[Decay], nu
     assert method.seen == expected[:num]
 
 
-def test_a_penalty_while_retraining_changes_what_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_penalty_while_retraining_changes_what_is_learnt() -> None:
     """Both prune the same network; the one that goes on to decay ends with smaller weights."""
-    saved: list[dict[str, Tensor]] = []
-    save = toy_runs.Nowhere.save
-    monkeypatch.setattr(
-        toy_runs.Nowhere, "save", lambda self, weights: (saved.append(save(self, weights)), saved[-1])[1]
-    )
-    kinds = (Decay, DecayFirst)
-    on, off = (run(dataclasses.replace(experiment("imp"), method=kind(strength=0.5, seen=[]))) for kind in kinds)
-    assert on["phases"][1]["pruning"]["d1"] == off["phases"][1]["pruning"]["d1"]
-    norms = [prune.norm([weights["0.weight"], weights["4.weight"], weights["5.weight"]]) for weights in saved]
+    pruned, norms = [], []
+    for kind in (Decay, DecayFirst):
+        store = Forgetful()
+        result = run(dataclasses.replace(experiment("imp", store=store), method=kind(strength=0.5, seen=[])))
+        pruned.append(result["phases"][1]["pruning"]["d1"])
+        norms.append(prune.norm(store.states[-1]["model"][f"{layer}.weight"] for layer in (0, 4, 5)))
+    assert pruned[0] == pruned[1]
     assert norms[0] < 0.99 * norms[1]
 
 
