@@ -17,7 +17,7 @@ from bimp_exp.types import Count, Natural, Positive
 if TYPE_CHECKING:
     import torch
 
-    from bimp_exp.dataset.listing import Found, Listing
+    from bimp_exp.dataset.listing import EncodedFiles, Listing
     from bimp_exp.dataset.stream import Streamed
 
 
@@ -118,7 +118,7 @@ class ImageNet(Dataset):
             num_workers=cores.usable(hyperthreads=True) if self.num_workers is None else self.num_workers,
         )
 
-    def _find(self) -> Found:
+    def _find(self) -> EncodedFiles:
         if self.root is None:
             raise ConfigError(f"dataset.root=null must be a folder with {listing.ACCEPTED}")
         root = Path(self.root).expanduser().absolute()
@@ -136,6 +136,6 @@ class ImageNet(Dataset):
 
 
 @lru_cache(maxsize=1)
-def _read(found: Found, stamp: str, packs: Path) -> tuple[Listing, Listing]:
+def _read(found: EncodedFiles, stamp: str, packs: Path) -> tuple[Listing, Listing]:
     """Kept for the next run of this process, since to list a million files takes a while; nobody changes a listing."""
     return listing.read(found, packs)

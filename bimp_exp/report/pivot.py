@@ -19,7 +19,7 @@ from bimp_exp.results.reader import ABSENT, Run, Sweep, is_absent
 
 Values = tuple[Any, ...]
 Mark = Literal["best", "tie", ""]
-WITHIN = 0.0025  # of the sparsity asked for (methods.md 3)
+WITHIN = 0.0025  # of the sparsity asked for (paper, Section 3.3)
 ROUNDING = 1e-9
 
 
