@@ -37,14 +37,14 @@ class PruneReport:
     train_metric_pruned: float
 
     def d1(self, norm: str = "all") -> float:
-        """||W - W^p|| / (||W|| sqrt(s)) (paper, Section 3.1), 0 where nothing is pruned or W = 0."""
+        """||W - W^p|| / (||W|| sqrt(s)) (paper, Section 2.1), 0 where nothing is pruned or W = 0."""
         whole = self.norm_all if norm == "all" else self.norm_prunable
         scale = whole * math.sqrt(self.fraction)
         return self.removed_norm / scale if scale else 0.0
 
     @property
     def d2(self) -> float:
-        """min(T_rt / T, 1) (paper, Section 3.1); T is the length of dense training, T_0 in BIMP."""
+        """min(T_rt / T, 1) (paper, Section 2.1); T is the length of dense training, T_0 in BIMP."""
         return min(self.length_ratio, 1.0)
 
 
@@ -70,7 +70,27 @@ class Retraining:
     def lr_scheduler(
         self, optimizer: torch.optim.Optimizer, *, original: Schedule, num_steps: int, report: PruneReport
     ) -> torch.optim.lr_scheduler.LambdaLR:
-        """These rates for a loop of one's own, as ``Schedule.lr_scheduler`` gives them."""
+        """These rates for a loop of one's own: call ``step()`` after every ``optimizer.step()``.
+
+        >>> import torch
+        >>> from bimp_exp.lr import linear
+        >>> from bimp_exp.schedule.allr_d2 import ALLRd2
+        >>> report = PruneReport(
+        ...     fraction=0.5, removed_norm=1.0, norm_all=4.0, norm_prunable=2.0, length_ratio=0.4,
+        ...     train_metric_dense=1.0, train_metric_pruned=0.6,
+        ... )
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+        >>> schedule = ALLRd2(warmup=0.0)  # d = 0.4
+        >>> scheduler = schedule.lr_scheduler(optimizer, original=linear(0.1, 10), num_steps=4, report=report)
+        >>> for _ in range(4):
+        ...     print(round(scheduler.get_last_lr()[0], 3))
+        ...     optimizer.step()
+        ...     scheduler.step()
+        0.04
+        0.03
+        0.02
+        0.01
+        """
         return self(original, num_steps, report).lr_scheduler(optimizer)
 
 
