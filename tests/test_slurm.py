@@ -119,11 +119,11 @@ def test_jobs_run_the_code_that_was_submitted(cluster: Cluster, tmp_path: Path) 
     project = snapshot.take(tmp_path / "project")
     arguments = (SLURM, "seed=0,1", "hydra.launcher.jobs=1", "+hydra.launcher.additional_parameters.hold=true")
     assert launch(cluster, tmp_path / "a", *arguments, root=project).returncode == 0
-    edited = project / "bimp_exp" / "sweep" / "worker.py"
+    edited = project / "bimp_exp" / "run" / "execute.py"
     edited.write_text(edited.read_text() + "raise RuntimeError\n")
     changed = launch(cluster, tmp_path / "a", *arguments, root=project)
     assert "2 runs to do: 0 workers submitted, 1 there already" in changed.stdout
-    assert "not that of an earlier submission of this sweep: bimp_exp/sweep/worker.py differ" in changed.stdout
+    assert "not that of an earlier submission of this sweep: bimp_exp/run/execute.py differ" in changed.stdout
     (job,) = cluster.run("squeue", "-h", "-o", "%A").split()
     cluster.run("scontrol", "release", job)
     wait_for(lambda: idle(cluster))
@@ -183,7 +183,7 @@ def test_what_slurm_refuses_is_one_line(cluster: Cluster, tmp_path: Path) -> Non
 def test_two_runs_at_a_time_equal_the_local_ones_and_a_failure_outlasts_a_requeue(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    grid, before = ("lr.initial=1e30,0.1,0.05,0.02", "budget.epochs=8"), {*cluster.jobs()}
+    grid, before = ("lr.initial=1e30,0.1,0.05,0.02", "budget.epochs=16"), {*cluster.jobs()}
     settings = (SLURM, "hydra.launcher.jobs=2", "hydra.launcher.packed=2", "hydra.launcher.gpus_per_node=1")
     done = launch(cluster, tmp_path / "slurm", *grid, *settings)
     assert "4 runs to do: 2 workers submitted, 0 there already (each does 2 at a time)" in done.stdout, done.stderr
