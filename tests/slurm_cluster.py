@@ -1,7 +1,7 @@
 """A real SLURM cluster on this machine, for tests: munge, a controller, virtual nodes with fake GPUs, all below one folder.
 
-It needs root and Debian's packages, which ``install`` fetches. Nothing in /etc is read or written, ports are free ones, and
-``stop`` ends what was started here and nothing else.
+It needs root and Debian's packages, which ``install`` fetches; only tests with the marker "system" call it. Nothing in /etc is
+read or written, ports are free ones, and ``stop`` ends what was started here and nothing else.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Cluster:
     def run(self, *command: str) -> str:
         """What a client command prints; CalledProcessError where it fails."""
         return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=True, timeout=60
+            command, env=self.environment, capture_output=True, text=True, check=True, timeout=300
         ).stdout
 
     def jobs(self) -> dict[str, str]:
@@ -241,7 +241,7 @@ class Cluster:
         self.run("sacctmgr", "-i", "add", "cluster", "test")
 
 
-def wait_for(done: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(done: Callable[[], bool], seconds: float = 300) -> None:
     """Until ``done``; TimeoutError after ``seconds``."""
     until = time.monotonic() + seconds
     while not done():

@@ -51,7 +51,7 @@ def test_phases_that_runs_have_in_common_count_once_and_the_time_needs_a_stored_
     assert (told.requested, told.distinct, told.left, told.num_unknown) == (12, 8, 8, 4)
     assert told.seconds == 2 * OVERHEAD
     assert forecast.line(told) == (
-        "2 runs, 0 of them done: 12 epochs in 5 phases; 8 in 4 of them differ, 8 in 4 are left to compute, time unknown until a "
+        "2 runs, 0 of them done: 12 epochs in 5 phases; 8 epochs in 4 of them differ, 8 in 4 are left to compute, time unknown until a "
         "phase of this kind is stored; nothing was started"
     )
 
@@ -88,7 +88,7 @@ def test_a_failed_run_is_left_only_if_it_shall_be_done_again(tmp_path: Path) -> 
     told = of(runs, tmp_path)
     assert (told.num_failed, told.num_left, told.seconds) == (2, 0, 0)
     assert forecast.line(told) == (
-        "2 runs, 0 of them done and 2 failed (sweep.retry=failed does them again): 12 epochs in 5 phases; 8 in 4 of them "
-        "differ, 0 in 0 are left to compute; nothing was started"
+        "2 runs, 0 of them done and 2 failed (sweep.retry=failed does them again): 12 epochs in 5 phases; 8 epochs in 4 of "
+        "them differ, 0 in 0 are left to compute; nothing was started"
     )
     assert of(grid(tmp_path / "store", retry="failed"), tmp_path).num_left == 4

@@ -310,6 +310,7 @@ def test_a_loss_that_explodes_says_when_and_fails_alone(tmp_path: Path) -> None:
     assert not (grid / "initial=1e+30" / "result.json").exists()
 
 
+@pytest.mark.system
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_a_full_disk_is_one_line_and_no_half_result(tmp_path: Path) -> None:
     small = tmp_path / "small"

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ TINY = (
     "budget.cycles=2", "runtime.threads=1", "tracking=none",
 )  # fmt: skip
 SLURM = "hydra/launcher=slurm"
+pytestmark = pytest.mark.system
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +52,14 @@ def command(folder: Path, *overrides: str, root: Path = ROOT, often: bool = Fals
     return [sys.executable, str(root / "run.py"), "-m", *TINY, *places, *overrides]
 
 
-def launch(cluster: Cluster, folder: Path, *overrides: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def launch(
+    cluster: Cluster, folder: Path, *overrides: str, root: Path = ROOT, modules: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """What a sweep in ``folder`` says; ``modules``: the user's own."""
     folder.mkdir(exist_ok=True)
-    environment = cluster.environment | {"OMP_NUM_THREADS": "1"}
+    environment = cluster.environment | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(modules or "")}
     return subprocess.run(
-        command(folder, *overrides, root=root), env=environment, cwd=folder, capture_output=True, text=True, timeout=300
+        command(folder, *overrides, root=root), env=environment, cwd=folder, capture_output=True, text=True, timeout=600
     )  # fmt: skip
 
 
@@ -88,13 +93,15 @@ def test_a_sweep_on_slurm_equals_the_local_one_and_its_failed_jobs_say_so(cluste
         cluster.run("scontrol", "release", job)
     local = launch(cluster, tmp_path / "local", *grid)
     assert "3 of 6 runs failed" in local.stderr
-    wait_for(lambda: idle(cluster), 120)
+    wait_for(lambda: idle(cluster))
     assert set(states(cluster)) == {"COMPLETED", "FAILED"}
     results = sorted(path.parent.name for path in sweep.glob("*/result.json"))
     assert len(results) == 3
     assert len(list(sweep.glob("*/failed.json"))) == 3
     for name in results:
         same(sweep / name, tmp_path / "local" / "sweep" / name)
+        given = json.loads((sweep / name / "run.json").read_text())["provenance"]["command"]
+        assert given == shlex.join(["run.py", *command(tmp_path / "slurm", *grid, SLURM, *workers)[2:]])
     assert (sweep / "summary.csv").exists()  # the last worker wrote it
     number = len(cluster.jobs())
     again = launch(cluster, tmp_path / "slurm", *grid, SLURM)
@@ -112,18 +119,58 @@ def test_jobs_run_the_code_that_was_submitted(cluster: Cluster, tmp_path: Path) 
     project = snapshot.take(tmp_path / "project")
     arguments = (SLURM, "seed=0,1", "hydra.launcher.jobs=1", "+hydra.launcher.additional_parameters.hold=true")
     assert launch(cluster, tmp_path / "a", *arguments, root=project).returncode == 0
-    execution = project / "bimp_exp" / "execution.py"
-    execution.write_text(execution.read_text() + "raise RuntimeError\n")
+    edited = project / "bimp_exp" / "run" / "execute.py"
+    edited.write_text(edited.read_text() + "raise RuntimeError\n")
     changed = launch(cluster, tmp_path / "a", *arguments, root=project)
     assert "2 runs to do: 0 workers submitted, 1 there already" in changed.stdout
     assert "not that of an earlier submission of this sweep: bimp_exp/run/execute.py differ" in changed.stdout
     (job,) = cluster.run("squeue", "-h", "-o", "%A").split()
     cluster.run("scontrol", "release", job)
-    wait_for(lambda: idle(cluster), 60)
+    wait_for(lambda: idle(cluster))
     runs = list((tmp_path / "a" / "sweep").glob("*/result.json"))
     assert len(runs) == 2
     facts = json.loads((runs[0].parent / "run.json").read_text())
     assert facts["provenance"]["git"] == json.loads((project / "git.json").read_text())
+
+
+SCHEDULE = """
+from dataclasses import dataclass
+from bimp_exp.schedule.base import Discounted, PruneReport
+from mine.factors import FACTOR
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Discounted):
+    def discount(self, report: PruneReport) -> float:
+        return FACTOR
+"""
+
+
+def test_jobs_run_the_users_own_code_of_the_submission(cluster: Cluster, tmp_path: Path) -> None:
+    """A schedule outside the repository, whose module imports another that is edited while the jobs wait."""
+    package, groups = tmp_path / "mine", tmp_path / "conf" / "schedule"
+    for folder in (package, groups):
+        folder.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "schedule.py").write_text(SCHEDULE)
+    (package / "factors.py").write_text("FACTOR = 0.5\n")
+    (groups / "mine.yaml").write_text("_target_: mine.schedule.Mine\nwarmup: 0.0\n")
+    grid = (
+        f"hydra.searchpath=[file://{tmp_path / 'conf'}]",
+        "schedule=mine",
+        "seed=0,1",
+        "hydra/launcher=submitit_slurm",
+    )
+    held = ("hydra.launcher.jobs=1", "+hydra.launcher.additional_parameters.hold=true")
+    done = launch(cluster, tmp_path / "a", *grid, *held, modules=tmp_path)
+    assert "2 runs to do: 1 worker submitted, 0 there already" in done.stdout, done.stderr
+    (package / "factors.py").write_text("FACTOR = 0.005\n")
+    again = launch(cluster, tmp_path / "a", *grid, *held, modules=tmp_path)
+    assert "earlier submission of this sweep: user_modules/mine/factors.py differ" in again.stdout
+    (job,) = cluster.run("squeue", "-h", "-o", "%A").split()
+    cluster.run("scontrol", "release", job)
+    wait_for(lambda: idle(cluster))
+    results = [json.loads(path.read_text()) for path in (tmp_path / "a" / "sweep").glob("*/result.json")]
+    assert [result["phases"][1]["learning_rate"]["peak"] for result in results] == pytest.approx([0.05, 0.05])
 
 
 def test_what_slurm_refuses_is_one_line(cluster: Cluster, tmp_path: Path) -> None:
@@ -136,19 +183,19 @@ def test_what_slurm_refuses_is_one_line(cluster: Cluster, tmp_path: Path) -> Non
 def test_two_runs_at_a_time_equal_the_local_ones_and_a_failure_outlasts_a_requeue(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    grid, before = ("lr.initial=1e30,0.1,0.05,0.02", "budget.epochs=8"), {*cluster.jobs()}
+    grid, before = ("lr.initial=1e30,0.1,0.05,0.02", "budget.epochs=16"), {*cluster.jobs()}
     settings = (SLURM, "hydra.launcher.jobs=2", "hydra.launcher.packed=2", "hydra.launcher.gpus_per_node=1")
     done = launch(cluster, tmp_path / "slurm", *grid, *settings)
     assert "4 runs to do: 2 workers submitted, 0 there already (each does 2 at a time)" in done.stdout, done.stderr
     sweep = tmp_path / "slurm" / "sweep"
-    wait_for(lambda: any(sweep.glob("*/failed.json")), 120)
+    wait_for(lambda: any(sweep.glob("*/failed.json")))
     (failure,) = (json.loads(path.read_text()) for path in sweep.glob("*/failed.json"))
     names = dict(line.split() for line in cluster.run("squeue", "-h", "-r", "-t", "all", "-o", "%A %i").splitlines())
     signalled = names[failure["job"]]
     (other,) = {*cluster.jobs()} - before - {signalled}
     cluster.run("scancel", "--signal=USR2", signalled)
     launch(cluster, tmp_path / "local", *grid)
-    wait_for(lambda: idle(cluster), 120)
+    wait_for(lambda: idle(cluster))
     restarts = [cluster.run("scontrol", "show", "job", job).partition("Restarts=")[2][0] for job in (signalled, other)]
     assert restarts == ["1", "0"]  # of one array, but one's leave is not the other's
     assert cluster.jobs()[signalled] == "FAILED"  # though it failed in the start before

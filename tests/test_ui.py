@@ -34,6 +34,8 @@ PAGES = "workflowType=machine_learning"
 CURVES = "number => document.querySelectorAll('.scatterlayer .trace path.js-line').length >= number"
 PATIENCE = 120_000  # milliseconds that a page may take on a busy machine
 
+pytestmark = pytest.mark.system
+
 
 def chromium() -> str | None:
     """Where it is, after seeing to it; None where it cannot be had."""
