@@ -21,11 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Export the network, then show its size and speed."""
-    from bimp_exp.export import facts  # PyTorch takes its time; --help and mistakes need none of it
-    from bimp_exp.export import run as exporting
+    from bimp_exp.export import comparison, from_run  # PyTorch takes its time; --help and mistakes need none of it
 
-    result = exporting.export(given.folder, onnx=given.onnx, batch_size=given.batch_size)
-    facts.show(result, Console())
+    result = from_run.export_run(given.folder, onnx=given.onnx, batch_size=given.batch_size)
+    comparison.show(result, Console())
 
 
 def _count(text: str) -> int:

@@ -1,8 +1,8 @@
-"""Which channels of a traced network are the same for every image, and which of them a smaller network can do without.
+"""Which channels of a traced network are the same for every image, and which of those a smaller network can leave out.
 
 A convolution's (linear layer's) output channel is dead where its weights on all live inputs are zero. Batch-norm, ReLU,
-pooling and slices of the sides keep a dead channel dead, channels that are padded on are born dead, a sum is alive where
-either operand is. Of anything else all channels count as alive, coming in and going out.
+pooling and slices of height and width keep a dead channel dead; channels added by padding are dead; a sum is alive where
+either operand is. Of any other operation all channels count as alive, coming in and going out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ class Kind(Enum):
 
 
 def kinds(traced: fx.GraphModule, values: Mapping[fx.Node, Any]) -> dict[fx.Node, Kind]:
-    """The kind of every node; ``values`` has what each gave for one image."""
+    """The kind of every node.
+
+    values: the output of every node for one image.
+    """
     uses = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
     return {node: _kind(traced, node, values, uses[node.target]) for node in traced.graph.nodes}
 
@@ -63,7 +66,7 @@ def _kind(traced: fx.GraphModule, node: fx.Node, values: Mapping[fx.Node, Any], 
 
 
 def alive(traced: fx.GraphModule, kind: Mapping[fx.Node, Kind], values: Mapping[fx.Node, Any]) -> Channels:
-    """The channels that depend on the image, as far as zero weights tell."""
+    """The channels that depend on the image, as far as zero weights show it."""
     found: Channels = {}
     for node in traced.graph.nodes:
         inputs = [found[source] for source in node.all_input_nodes if source in found]
@@ -84,7 +87,7 @@ def alive(traced: fx.GraphModule, kind: Mapping[fx.Node, Kind], values: Mapping[
 
 
 def free(alive: Channels, kind: Mapping[fx.Node, Kind]) -> Channels:
-    """The smallest layers: each puts out its live channels only (one dead one where there is none).
+    """The smallest layers: each puts out its live channels only (one dead channel where there is none).
 
     Operands of a sum may then have different channels.
     """
@@ -102,7 +105,7 @@ def free(alive: Channels, kind: Mapping[fx.Node, Kind]) -> Channels:
 
 
 def coupled(alive: Channels, kind: Mapping[fx.Node, Kind]) -> Channels:
-    """The smallest ordinary network: what is summed or only passed on has the same channels on both sides."""
+    """The smallest network without widening: what is summed or only passed on has the same channels on both sides."""
     kept = free(alive, kind)
     changed = True
     while changed:
@@ -121,7 +124,7 @@ def coupled(alive: Channels, kind: Mapping[fx.Node, Kind]) -> Channels:
 
 
 def sides(node: fx.Node) -> tuple[int, ...]:
-    """The six numbers of padding: before and behind in width, height, channels."""
+    """The six numbers of padding: before and after in width, height, channels."""
     return tuple(cast(tuple[int, ...], node.args[1]))
 
 

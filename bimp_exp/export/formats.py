@@ -26,7 +26,10 @@ def check_onnx() -> None:
 
 
 def to_pt2(network: nn.Module, images: Tensor) -> bytes:
-    """``network`` in eval mode as torch.export.save writes it; ``images`` [at least 2, C, H, W], of which any number may come."""
+    """``network``, in eval mode, in the format of torch.export.save, for any number of images.
+
+    images: an example [N, C, H, W], N at least 2.
+    """
     buffer = io.BytesIO()
     torch.export.save(torch.export.export(network, (images,), dynamic_shapes=ANY_BATCH), buffer)
     return buffer.getvalue()
@@ -38,7 +41,10 @@ def from_pt2(content: bytes) -> Network:
 
 
 def to_onnx(network: nn.Module, images: Tensor) -> bytes:
-    """``network`` in eval mode as an ONNX model with one input ``images`` and one output ``outputs``, any number of images."""
+    """``network``, in eval mode, as an ONNX model with the input ``images`` and the output ``outputs``, for any number of images.
+
+    images: an example [N, C, H, W], N at least 2.
+    """
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)  # it warns of torchvision operators that no network here has

@@ -1,4 +1,4 @@
-"""Measured time of a forward pass: networks take turns, so that whatever else the machine does meets them all alike."""
+"""Measured time of a forward pass: networks take turns, so that other work on the machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 
 MAX_ROUNDS = 50
 MIN_ROUNDS = 5
-SECONDS = 20.0  # after which no round starts once there are MIN_ROUNDS
+SECONDS = 20.0  # after which no round starts if there have been MIN_ROUNDS
 
 
 class Quartiles(NamedTuple):
-    """The middle half of some numbers."""
+    """Lower quartile, median and upper quartile."""
 
     low: float
     median: float
@@ -24,7 +24,10 @@ class Quartiles(NamedTuple):
 
 
 def interleaved(networks: Mapping[str, Callable[[Tensor], Tensor]], images: Tensor) -> dict[str, list[float]]:
-    """Seconds of one forward pass of each network, one number a round; a first round is thrown away."""
+    """Seconds of one forward pass of each network, one number a round; the first round is discarded.
+
+    images: [N, C, H, W], the batch of every pass.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in networks}
     begin = time.perf_counter()
     with torch.inference_mode():
@@ -39,10 +42,10 @@ def interleaved(networks: Mapping[str, Callable[[Tensor], Tensor]], images: Tens
 
 
 def quartiles(values: Sequence[float]) -> Quartiles:
-    """Of at least two numbers, with linear interpolation."""
+    """The quartiles of at least two numbers, with linear interpolation."""
     return Quartiles(*statistics.quantiles(values, n=4, method="inclusive"))
 
 
 def speedup(reference: Sequence[float], seconds: Sequence[float]) -> Quartiles:
-    """How many times as fast as the reference, paired by round."""
+    """Quartiles of how many times as fast as ``reference`` a network is, round by round."""
     return quartiles([slow / fast for slow, fast in zip(reference, seconds, strict=True)])

@@ -1,6 +1,6 @@
-"""A physically smaller network with the outputs of a masked one: channels that are the same for every image go.
+"""A physically smaller network with the outputs of a masked one: without the channels that are the same for every image.
 
-What a dead channel is, a constant c (never zero in general: batch-norm's shift), is read off one forward pass of the
+A dead channel has a constant value c (in general not zero: batch-norm's shift), which is read off one forward pass of the
 masked network. With K the channels that a layer keeps and G those that its input has lost,
 
     y_K = W_KK x_K + m,  m = b_K + W_KG c_G    (* for a convolution)
@@ -28,9 +28,10 @@ UNIFORM = 1e-12  # relative spread, in float64, up to which a map is a bias
 
 
 class Widen(nn.Module):
-    """[N, k, ...] -> [N, m, ...]: the channels ``present`` (bool [C], k of them) become ``wanted`` (bool [C], m of them).
+    """Adds constant channels: [N, k, ...] -> [N, m, ...].
 
-    Those that are wanted but not present are taken from ``constant`` [1, C, ...].
+    present: bool [C], the k channels that come in. wanted: bool [C], the m channels that go out. constant: [1, C, ...], where
+    those come from that are wanted and not present.
     """
 
     order: Tensor
@@ -64,11 +65,11 @@ class Offset(nn.Module):
 
 
 def shrink(model: nn.Module, image_shape: Sequence[int], *, sums: Literal["free", "coupled"]) -> fx.GraphModule:
-    """The smaller form of ``model`` in eval mode, on the CPU, for images [N, *image_shape]; ``model`` stays as it is.
+    """The smaller form of ``model`` in eval mode, on the CPU; ``model`` is not changed, and layers keep their names.
 
-    sums: "free" gives the fewest multiply-adds, and operands of a sum that must be widened to common channels; "coupled" keeps
-    a channel wherever one that is summed with it lives, and needs no such operation. Layers keep their names.
-    ConfigError where torch.fx cannot trace the forward pass.
+    image_shape: [C, H, W] of the images that it will get. sums: "free" gives the fewest multiply-adds, but operands of a sum
+    must be widened to common channels; "coupled" keeps a channel wherever one that is summed with it is alive, and needs no such
+    operation. ConfigError where torch.fx cannot trace the forward pass.
     """
     dtype = next(model.parameters()).dtype
     plain = deepcopy(model).cpu().double().eval().requires_grad_(False)
@@ -88,7 +89,7 @@ def shrink(model: nn.Module, image_shape: Sequence[int], *, sums: Literal["free"
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a graph and keeps what every node gave."""
+    """Runs a graph and keeps the output of every node."""
 
     def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__(traced)
@@ -101,7 +102,7 @@ class _Recorder(fx.Interpreter):
 
 
 class _Builder:
-    """Copies a graph node by node with the channels ``kept``, cutting its layers in place."""
+    """Copies a graph node by node, and cuts its layers, in place, to the channels ``kept``."""
 
     def __init__(
         self, traced: fx.GraphModule, values: dict[fx.Node, Any], kind: dict[fx.Node, Kind], kept: Channels
@@ -116,7 +117,7 @@ class _Builder:
         return fx.GraphModule(self.traced, self.graph)
 
     def copy(self, node: fx.Node) -> fx.Node:
-        """The node of the new graph that stands for ``node``."""
+        """The copy of ``node`` in the new graph."""
         match self.kind[node]:
             case Kind.WEIGHTED:
                 return self.weighted(node)
@@ -129,32 +130,32 @@ class _Builder:
             case Kind.PADDING:
                 return self.padding(node)
             case Kind.OPAQUE:
-                return self.graph.node_copy(node, self.whole)
+                return self.graph.node_copy(node, self.all_channels)
 
-    def whole(self, node: fx.Node) -> fx.Node:
-        """The new node for ``node`` with all channels."""
+    def all_channels(self, node: fx.Node) -> fx.Node:
+        """The copy of ``node``, widened to all channels."""
         return self.widen(node, torch.ones_like(self.kept[node])) if node in self.kept else self.new[node]
 
     def widen(self, node: fx.Node, wanted: Tensor) -> fx.Node:
-        """The new node for ``node`` with exactly the channels ``wanted``."""
+        """The copy of ``node`` with exactly the channels ``wanted``."""
         if torch.equal(self.kept[node], wanted):
             return self.new[node]
         return self.insert(f"{node.name}_widen", Widen(self.kept[node], wanted, self.values[node]), self.new[node])
 
     def insert(self, name: str, layer: nn.Module, source: fx.Node) -> fx.Node:
-        """A call of ``layer`` on ``source``."""
+        """A new node that calls ``layer`` on ``source``."""
         while hasattr(self.traced, name):  # widened for several users
             name += "_"
         self.traced.add_module(name, layer)
         return self.graph.call_module(name, (source,))
 
     def padding(self, node: fx.Node) -> fx.Node:
-        """The channels that are kept of those that are padded on; any other place is widened."""
+        """Pads with as many channels as are kept of those that ``node`` adds; the source is widened to what is kept of it."""
         (source,) = node.all_input_nodes
-        kept, (before, behind) = self.kept[node], channels.sides(node)[4:]
-        new = self.widen(source, kept[before : len(kept) - behind])
-        num_before, num_behind = int(kept[:before].sum()), int(kept[len(kept) - behind :].sum())
-        numbers = (*channels.sides(node)[:4], num_before, num_behind)
+        kept, (before, after) = self.kept[node], channels.sides(node)[4:]
+        new = self.widen(source, kept[before : len(kept) - after])
+        num_before, num_after = int(kept[:before].sum()), int(kept[len(kept) - after :].sum())
+        numbers = (*channels.sides(node)[:4], num_before, num_after)
         return self.graph.call_function(F.pad, (new, numbers, *node.args[2:]), node.kwargs) if any(numbers) else new
 
     def batch_norm(self, node: fx.Node) -> fx.Node:

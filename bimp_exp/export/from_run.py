@@ -1,4 +1,4 @@
-"""From the folder of a finished run to a network that needs no bimp_exp: smaller where channels are gone, checked, timed."""
+"""From the folder of a finished run to a network that needs no bimp_exp: without its pruned channels, checked and timed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 import yaml
-from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from bimp_exp import files
+from bimp_exp.config.build import build
 from bimp_exp.dataset.base import Dataset
 from bimp_exp.errors import DataError, UserError
-from bimp_exp.export import facts, formats
+from bimp_exp.export import comparison, formats
 from bimp_exp.export.latency import interleaved
 from bimp_exp.export.shrink import shrink
 from bimp_exp.results import provenance
@@ -23,12 +23,12 @@ TOLERANCE = 1e-5  # of the largest output of the masked network
 MAX_IMAGES = 1000  # test images that outputs are compared on
 
 
-def export(folder: Path, *, onnx: bool, batch_size: int) -> dict[str, Any]:
-    """Write export.pt2, with ``onnx`` also export.onnx, and export.json into ``folder``; the content of the latter.
+def export_run(folder: Path, *, onnx: bool, batch_size: int) -> dict[str, Any]:
+    """Write export.pt2 and export.json into ``folder``, which holds a finished run; the content of export.json.
 
-    Latency is measured for one image and for ``batch_size``, and of the two forms of ``shrink`` the one that is faster at
-    ``batch_size`` is written. UserError where the run is not finished, the network cannot
-    be traced, or a written network would differ from the masked one by more than TOLERANCE; then no file is written.
+    onnx: also write export.onnx. batch_size: latency is measured for one image and for so many, and of the two forms of
+    ``shrink`` the one that is faster at this size is written. UserError where the run is not finished, the network cannot be
+    traced, or a written network would differ from the masked one by more than TOLERANCE; then no file is written.
     """
     if onnx:
         formats.check_onnx()
@@ -42,8 +42,8 @@ def export(folder: Path, *, onnx: bool, batch_size: int) -> dict[str, Any]:
         raise DataError(f"{folder / 'config.yaml'}: not the configuration of a run") from None
     if threads is not None:
         torch.set_num_threads(threads)
-    dataset: Dataset = instantiate(dataset_config, _convert_="all")
-    image_shape, make = dataset.image_shape, instantiate(model_config, _convert_="all")
+    dataset: Dataset = build(dataset_config)
+    image_shape, make = dataset.image_shape, build(model_config)
     dense, masked = (
         make(image_shape=image_shape, num_classes=dataset.num_classes).eval().requires_grad_(False) for _ in range(2)
     )
@@ -51,12 +51,12 @@ def export(folder: Path, *, onnx: bool, batch_size: int) -> dict[str, Any]:
     networks: dict[str, nn.Module] = {"dense": dense, "masked": masked}
     networks["coupled"] = shrink(masked, image_shape, sums="coupled")
     networks["free"] = shrink(masked, image_shape, sums="free")
-    sizes = {name: facts.size(network, image_shape) for name, network in networks.items()}
+    sizes = {name: comparison.size(network, image_shape) for name, network in networks.items()}
     if sizes["free"]["multiply_adds"] == sizes["coupled"]["multiply_adds"]:
         del networks["free"], sizes["free"]  # nothing gained by its sums
     images = _test_images(dataset)
     latency = {
-        str(size): facts.timing(interleaved(networks, images[torch.arange(size) % len(images)]))
+        str(size): comparison.timing(interleaved(networks, images[torch.arange(size) % len(images)]))
         for size in dict.fromkeys((1, batch_size))
     }
     speedups = latency[str(batch_size)]["speedup"]
@@ -70,10 +70,10 @@ def export(folder: Path, *, onnx: bool, batch_size: int) -> dict[str, Any]:
     expected = _outputs(masked, images, batch_size)
     checks = {name: check(name, expected, _outputs(network, images, batch_size)) for name, network in read.items()}
     result = {
-        "verdict": facts.verdict(written, sizes, latency),
+        "verdict": comparison.verdict(written, sizes, latency),
         "written": written,
         "networks": sizes,
-        "theoretical_speedup": facts.theoretical_speedup(masked, image_shape),
+        "theoretical_speedup": comparison.theoretical_speedup(masked, image_shape),
         "latency": latency,
         "files": {name: {"num_bytes": len(content)} | checks[name] for name, content in contents.items()},
         "threads": torch.get_num_threads(),
@@ -87,7 +87,10 @@ def export(folder: Path, *, onnx: bool, batch_size: int) -> dict[str, Any]:
 
 
 def check(name: str, expected: Tensor, outputs: Tensor) -> dict[str, float]:
-    """The largest difference of two [N, classes] relative to the largest expected output; UserError above TOLERANCE."""
+    """The largest difference between two outputs [N, classes], relative to the largest that is expected.
+
+    UserError where it is above TOLERANCE or not a number. name: of the file that gave ``outputs``.
+    """
     largest = expected.abs().max().item()
     difference = (outputs - expected).abs().max().item()
     if not difference <= TOLERANCE * largest:  # so that not-a-number is refused too

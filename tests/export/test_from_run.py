@@ -1,4 +1,4 @@
-"""A finished run's folder gets a network that needs no bimp_exp, and the facts about it; or one line and nothing."""
+"""A finished run's folder gets a network that needs no bimp_exp, and the figures about it; or one line and nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 
 from bimp_exp.cli.main import main
 from bimp_exp.errors import UserError
-from bimp_exp.export import facts, latency, run
+from bimp_exp.export import comparison, from_run, latency
 from bimp_exp.export.latency import Quartiles
 from bimp_exp.model.resnet_cifar import ResNetCifar
 from tests.conftest import ROOT
@@ -33,7 +33,7 @@ def digits_network() -> nn.Module:
 
 @pytest.fixture
 def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a run on digits leaves, as far as an export reads it, with half of the filters gone."""
+    """What a run on digits leaves, as far as an export reads it, with half of the filters pruned."""
     monkeypatch.setattr(latency, "MAX_ROUNDS", 3)
     config = {group: yaml.safe_load((ROOT / "conf" / group / f"{option}.yaml").read_text())
               for group, option in (("dataset", "digits"), ("model", "resnet20"), ("runtime", "default"))}  # fmt: skip
@@ -59,7 +59,7 @@ torch.save([network(images[:1]), network(images)], "outputs.pt")
 
 
 def test_the_file_is_a_network_without_bimp_exp(finished: Path) -> None:
-    result = run.export(finished, onnx=False, batch_size=4)
+    result = from_run.export_run(finished, onnx=False, batch_size=4)
     assert exported(finished) == {"export.pt2", "export.json"}
     assert json.loads((finished / "export.json").read_text()) == result
     images = torch.randn(5, 1, 8, 8)
@@ -71,8 +71,8 @@ def test_the_file_is_a_network_without_bimp_exp(finished: Path) -> None:
     assert relative_difference(expected[:1], one) <= 1e-5
 
 
-def test_the_facts(finished: Path) -> None:
-    result = run.export(finished, onnx=False, batch_size=4)
+def test_the_figures(finished: Path) -> None:
+    result = from_run.export_run(finished, onnx=False, batch_size=4)
     sizes = result["networks"]
     assert list(sizes) == ["dense", "masked", "coupled", "free"]
     # ResNet-20 less two blocks a stage: 269,434 - 2 * 97,216 parameters (tests/model/test_models.py).
@@ -91,7 +91,7 @@ def test_the_facts(finished: Path) -> None:
 
 def test_onnx_agrees_for_any_number_of_images(finished: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    assert run.export(finished, onnx=True, batch_size=4)["files"]["export.onnx"]["max_difference"] <= 1e-5
+    assert from_run.export_run(finished, onnx=True, batch_size=4)["files"]["export.onnx"]["max_difference"] <= 1e-5
     session = onnxruntime.InferenceSession(finished / "export.onnx")
     for num_images in (1, 5):
         images = torch.randn(num_images, 1, 8, 8)
@@ -106,7 +106,7 @@ def test_an_unstructured_result_gains_nothing_and_says_so(finished: Path) -> Non
         if parameter.ndim == 4:
             parameter[torch.rand_like(parameter) < 0.5] = 0
     torch.save(model.state_dict(), finished / "model.pt")
-    result = run.export(finished, onnx=False, batch_size=2)
+    result = from_run.export_run(finished, onnx=False, batch_size=2)
     assert list(result["networks"]) == ["dense", "masked", "coupled"]
     assert result["networks"]["coupled"] == result["networks"]["masked"]
     assert result["theoretical_speedup"] > 1.9
@@ -119,21 +119,21 @@ def test_a_network_that_differs_is_refused_and_nothing_is_left(finished: Path, m
         small.get_submodule("classifier").bias += 0.01
         return small
 
-    run_shrink = run.shrink
-    monkeypatch.setattr(run, "shrink", wrong)
+    run_shrink = from_run.shrink
+    monkeypatch.setattr(from_run, "shrink", wrong)
     with pytest.raises(UserError, match=r"^export\.pt2: outputs differ by up to 0\.01 "):
-        run.export(finished, onnx=False, batch_size=4)
+        from_run.export_run(finished, onnx=False, batch_size=4)
     assert exported(finished) == set()
 
 
 @pytest.mark.parametrize("outputs", [[1.0, 2.1], [1.0, float("nan")]])
 def test_what_is_not_equal_is_refused(outputs: list[float]) -> None:
     with pytest.raises(UserError):
-        run.check("file", torch.tensor([[1.0, 2.0]]), torch.tensor([outputs]))
+        from_run.check("file", torch.tensor([[1.0, 2.0]]), torch.tensor([outputs]))
 
 
 def test_outputs_of_zero_are_equal_to_themselves() -> None:
-    assert run.check("file", torch.zeros(2, 3), torch.zeros(2, 3))["max_difference"] == 0
+    assert from_run.check("file", torch.zeros(2, 3), torch.zeros(2, 3))["max_difference"] == 0
 
 
 @pytest.mark.parametrize(
@@ -205,4 +205,4 @@ def test_speedup_is_paired_by_round() -> None:
 def test_a_gain_must_be_there_in_most_rounds(low: float, median: float, high: float, said: str) -> None:
     sizes = {"dense": {"multiply_adds": 2}, "free": {"multiply_adds": 1}}
     timings = {"8": {"speedup": {"free": {"low": low, "median": median, "high": high}}}}
-    assert facts.verdict("free", sizes, timings) == said
+    assert comparison.verdict("free", sizes, timings) == said
