@@ -10,7 +10,6 @@ from torch import nn
 
 from bimp_exp import lr
 from bimp_exp.budget import IMP
-from bimp_exp.lr import linear
 from bimp_exp.pruning import weights as prune
 from bimp_exp.pruning.report import PruneReport
 from bimp_exp.selector.base import PruningTarget
