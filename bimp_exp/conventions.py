@@ -1,7 +1,7 @@
 """Every point where the published code, or the paper, differs from what this project does by default, each with its name.
 
 ``conventions=clean`` has all of them off, ``conventions=paper`` all of them on; any of them can be set alone. The numbers in
-brackets are rows of the table in docs/method.md, "Disagreements".
+brackets are rows of the table in docs/method.md, Disagreements.
 """
 
 from __future__ import annotations

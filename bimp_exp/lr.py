@@ -1,7 +1,7 @@
 """Learning rates as pure functions of the step, and the original schedules: those of dense training.
 
-With L steps in all, W of them warm-up, and peak rate eta, step i = 0..L-1 runs at (paper, Section 2.1 and Table 3; docs/method.md,
-"Original schedules")
+With L steps in all, W of them warm-up, and peak rate eta, step i = 0..L-1 runs at (paper, Section 2.1 and Table 3;
+docs/method.md, Original schedules)
 
     i < W      eta * i / W                                   (so the first step of a warm-up runs at rate 0)
     constant   eta

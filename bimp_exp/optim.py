@@ -1,4 +1,4 @@
-"""The optimiser: SGD with momentum, Nesterov's exactly when there is weight decay (published code; docs/method.md, "One step").
+"""The optimiser: SGD with momentum, Nesterov's exactly when there is weight decay (published code; docs/method.md, One step).
 
 d = g + weight_decay * w; b = momentum * b + d (b = d in the first step); w -= rate * (d + momentum * b) with Nesterov, else
 w -= rate * b. Weight decay acts on every parameter, biases and batch-norm included.

@@ -169,7 +169,7 @@ def test_maxvit_with_its_layer_norms_tokens_and_groups() -> None:
     assert sum(w.numel() for w in literal.values()) - sum(w.numel() for w in prunable(model).values()) == 11_264
     assert sum(multiply_adds(model, (3, 224, 224)).values()) == 5_381_025_792
     blind = multiply_adds(model, (3, 224, 224), padding_blind=True)
-    assert sum(blind.values()) / 1e9 == pytest.approx(22.3, abs=0.05)  # methods.md 5.1
+    assert sum(blind.values()) / 1e9 == pytest.approx(22.3, abs=0.05)  # docs/method.md, Disagreements, row 19
 
 
 def test_prunable_is_convolutions_and_linear_layers_only() -> None:

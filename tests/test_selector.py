@@ -147,7 +147,7 @@ def test_golden_speedup_of_counts_per_layer(case: dict[str, Any]) -> None:
         assert sum(removed.values()) == pytest.approx(expected["total_zeros"], abs=5), query
 
 
-# Numbers that a reader can check (methods.md, section 4)
+# Numbers that a reader can check (docs/method.md, Selectors)
 
 TWO = of([torch.tensor([[0.5, -0.4, 0.3, -0.1]]), torch.tensor([[2.0, -1.0]])])
 

@@ -1,8 +1,8 @@
 """Training augmentation of a whole batch at once: random crop of the padded image, then flip, then rotation.
 
-The three are one rule that says for each pixel of the result which pixel of the source it is, so an image is
-gathered once. As torchvision's RandomCrop(padding), RandomHorizontalFlip and RandomRotation (nearest) on the
-raw image: what comes from outside is black *before* normalisation.
+The three together give, for each pixel of the result, the place of its source pixel, so that an image is gathered once. The
+same as torchvision's RandomCrop(padding), RandomHorizontalFlip and RandomRotation (nearest) on the raw image: pixels from outside
+are black *before* normalisation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from torch.nn.functional import pad
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What may happen to a training image: a flip with probability 1/2, a turn of +-``rotation`` degrees."""
+    """The distribution of augmentations.
+
+    crop_padding: pixels around the image within which the crop lies.
+    flip: with probability 1/2, from left to right.
+    rotation: uniform in +- so many degrees.
+    """
 
     crop_padding: int
     flip: bool
@@ -26,7 +31,7 @@ class Augmentation:
 
 
 class Draws(NamedTuple):
-    """What happens to each of N images, five tensors [N]: the crop's corner, whether to flip, the angle."""
+    """Augmentations of N images, five tensors [N]: the crop's corner, whether to flip, the angle."""
 
     top: Tensor
     left: Tensor
@@ -36,11 +41,11 @@ class Draws(NamedTuple):
 
 
 def draw(augmentation: Augmentation, count: int, generator: torch.Generator) -> Draws:
-    """Random choices for ``count`` images, made on the CPU and so the same whatever device uses them."""
+    """Augmentations of ``count`` images, drawn on the CPU so that they are the same whatever device uses them."""
     top, left = torch.randint(0, 2 * augmentation.crop_padding + 1, (2, count), generator=generator)
     flip = torch.rand(count, generator=generator) < 0.5
-    turn = torch.rand(count, generator=generator, dtype=torch.float64) * 2 - 1
-    angle = turn * math.radians(augmentation.rotation)
+    share = torch.rand(count, generator=generator, dtype=torch.float64) * 2 - 1
+    angle = share * math.radians(augmentation.rotation)
     return Draws(top, left, flip & augmentation.flip, angle.cos(), angle.sin())
 
 
@@ -48,7 +53,7 @@ def augment(images: Tensor, draws: Draws, augmentation: Augmentation) -> Tensor:
     """Images uint8 [B, C, H, W] -> the same shape, cropped, flipped and rotated; the input is untouched."""
     count, channels, height, width = images.shape
     device = images.device
-    # One pixel more than a crop can reach: (0, 0) is black, and what rotates in from outside points to it.
+    # One pixel more than a crop can reach: (0, 0) is black, and pixels that rotate in from outside point to it.
     border = augmentation.crop_padding + 1
     padded = pad(images, (border, border, border, border))
     top, left, flip, cos, sin = (each.view(-1, 1, 1) for each in draws)
@@ -66,7 +71,7 @@ def augment(images: Tensor, draws: Draws, augmentation: Augmentation) -> Tensor:
 
 
 def _rotated_from(row: Tensor, column: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each pixel comes from if the image is turned counter-clockwise about its centre (rows go down).
+    """The source of each pixel if the image is turned counter-clockwise about its centre (rows go down).
 
     In double precision, so that the nearest pixel is the same on every device.
     """

@@ -1,4 +1,4 @@
-"""What every family of data sets has in common: facts the plan needs, the split, and how pixels are fed.
+"""Base of every family of data sets: the numbers the plan needs, the split, the checks of what was read.
 
 A family says only where its images come from (``read``). Imports no PyTorch: the planner uses it.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """Pictures uint8 [N, C, H, W] and their classes int64 [N]."""
+    """Images uint8 [N, C, H, W] and their classes int64 [N]."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -42,7 +42,13 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Base of every family; the fields are the keys of ``conf/dataset/``."""
+    """Base of every family; the fields are the keys of ``conf/dataset/``.
+
+    subset: use so many of the training images, None for all.
+    validation_fraction: share of the used ones that is for validation.
+    split_seed: of the permutation that decides which.
+    flip: whether training images are flipped with probability 1/2.
+    """
 
     image_shape: list[Count]  # channels, height, width
     num_classes: Count
@@ -90,7 +96,7 @@ class Dataset:
         """Raise ConfigError or DataError where the files cannot be found; opens none of them."""
 
     def source(self) -> object:
-        """What there is to read, in memory or as a list of files; DataError where it or its files are not as configured."""
+        """The images, or a list of their files; DataError where they are not as configured."""
         raise NotImplementedError
 
     def load(
@@ -100,23 +106,26 @@ class Dataset:
         augment_validation: bool = False,
         memory_format: torch.memory_format | None = None,
     ) -> Data:
-        """Read, verify and split; batches will be on ``device`` and have ``memory_format`` (None: contiguous).
+        """Read, verify and split; DataError where the files or their content are not as configured.
 
-        The split is ``torch.utils.data.random_split``'s with a generator of ``split_seed``; a ``subset`` is
-        the first images of the same permutation. The published code had ``augment_validation`` (methods.md
-        6.2). DataError where the files or what is in them is not as configured.
+        The split is ``torch.utils.data.random_split``'s with a generator of ``split_seed``; a ``subset`` is the first images of
+        the same permutation.
+
+        device: where batches will be.
+        augment_validation: as the published code has it (docs/method.md, Data).
+        memory_format: of the batches, None for contiguous.
         """
         raise NotImplementedError
 
     def _used(self) -> torch.Tensor:
-        """The numbers of the training images used, int64: first those to train on, then those to validate on."""
+        """Indices of the training images used, int64: first those to train on, then those to validate on."""
         import torch
 
         order = torch.randperm(self.num_train_images, generator=torch.Generator().manual_seed(self.split_seed))
         return order[: self.subset]
 
     def _verify_labels(self, part: str, labels: NDArray[np.int64], key: str) -> None:
-        """Raise DataError where the number of images or a class is not what the configuration says it is."""
+        """Raise DataError where the number of images or a class is not as configured."""
         count, stated = len(labels), getattr(self, key)
         if count != stated:
             raise DataError(f"{self._origin()}: {count} {part} images, but dataset.{key}={stated}")
@@ -134,7 +143,7 @@ class Dataset:
             )
 
     def _origin(self) -> str:
-        """How an error calls the source."""
+        """The source, as an error names it."""
         return f"the {type(self).__name__.lower()} data"
 
     def _fingerprint(self, identity: str) -> str:
@@ -150,7 +159,6 @@ class InMemory(Dataset):
     rotation: NonNegative  # degrees
 
     def check(self) -> None:
-        """See Dataset."""
         super().check()
         shorter = min(self.image_shape[1:])
         if self.crop_padding >= shorter:
@@ -161,7 +169,7 @@ class InMemory(Dataset):
             raise ConfigError(f"dataset.rotation={self.rotation} must be in [0, 180] degrees")
 
     def read(self) -> Source:
-        """The images as they are in the source; DataError where they cannot be read."""
+        """The images of the source, unsplit; DataError where they cannot be read."""
         raise NotImplementedError
 
     def load(
@@ -171,7 +179,6 @@ class InMemory(Dataset):
         augment_validation: bool = False,
         memory_format: torch.memory_format | None = None,
     ) -> Data:
-        """See Dataset."""
         import torch
 
         from bimp_exp.dataset.augment import Augmentation
@@ -200,7 +207,6 @@ class InMemory(Dataset):
         )
 
     def source(self) -> Source:
-        """See Dataset."""
         self.check()
         self.check_files()
         source = self.read()
@@ -208,7 +214,7 @@ class InMemory(Dataset):
         return source
 
     def _verify(self, source: Source) -> None:
-        """Raise DataError where the data are not what the configuration says they are."""
+        """Raise DataError where shapes, counts or classes are not as configured."""
         for part, data, key in (
             ("training", source.train, "num_train_images"),
             ("test", source.test, "num_test_images"),

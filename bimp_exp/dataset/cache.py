@@ -1,8 +1,8 @@
-"""Keeps decoded images as memory-mappable ``.npy`` files, decoded once however many processes ask at once.
+"""Decoded images as memory-mapped ``.npy`` files, decoded once however many processes ask at once.
 
 ``FOLDER/KEY/{train,test}_{images,labels}.npy`` with KEY a hash of the source's content;
 ``FOLDER/signatures/SIGNATURE`` holds the KEY of a source seen before. A KEY folder appears by one rename once
-everything in it is on disk, so whatever has that name is whole. Imports no PyTorch.
+everything in it is on disk, so whatever has that name is complete. Imports no PyTorch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bimp_exp.dataset.base import Images, Source
-from bimp_exp.errors import DataError
+from bimp_exp.errors import DataError, UserError
+from bimp_exp.files import write
 
 PARTS = ("train", "test")
 KINDS = ("images", "labels")
@@ -26,9 +27,11 @@ KINDS = ("images", "labels")
 def fetch(
     folder: Path, *, signature: str, content: Callable[[], str], decode: Callable[[], tuple[Images, Images]]
 ) -> Source:
-    """The decoded images from ``folder``; ``content`` and ``decode`` are called only where that is needed.
+    """The decoded images from ``folder``.
 
-    ``signature`` and ``content()`` (a sha256) must change with the source, and with how it is decoded.
+    signature: a file name that changes with the source's files and with how they are decoded, and is quick to compute.
+    content: a sha256 that changes with the source's bytes and with how they are decoded; called where the signature is new.
+    decode: training and test images; called where the content is new.
     """
     note = folder / "signatures" / signature
     noted = _recall(note)
@@ -41,9 +44,8 @@ def fetch(
                 with explained(folder):
                     _write(target, {"train": train, "test": test})
     if noted is None:
-        with suppress(OSError):  # it only makes the next start faster
-            note.parent.mkdir(exist_ok=True)
-            _replace(note, key)
+        with suppress(UserError):  # it only makes the next start faster
+            write(note, key.encode())
     train, test = (_open(target, part) for part in PARTS)
     return Source(train=train, test=test, identity=key)
 
@@ -103,12 +105,6 @@ def _write(target: Path, parts: dict[str, Images]) -> None:
         _sync(target.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def _replace(note: Path, text: str) -> None:
-    draft = note.with_name(f".writing-{uuid.uuid4().hex}")
-    draft.write_text(text)
-    draft.rename(note)
 
 
 def _sync(folder: Path) -> None:

@@ -17,24 +17,26 @@ DECODER = 1  # to be raised when decoding changes, so that no older cache is use
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar(InMemory):
-    """``root`` is a folder with one of the layouts of ``bimp_exp.dataset.sources``.
+    """CIFAR, or other small images in the same layouts, whose size and number are keys.
 
-    Images of another size or number are read from the same layouts: the facts are keys.
+    variant: which of torchvision's file names are looked for.
+    root: a folder with one of the layouts of ``bimp_exp.dataset.sources``.
+    download: let torchvision fetch what is missing.
+    cache: folder of the decoded images.
     """
 
     variant: Literal["cifar10", "cifar100"]
     root: str | None
-    download: bool  # let torchvision fetch what is missing
+    download: bool
     cache: str
 
     def check(self) -> None:
-        """See Dataset."""
         super().check()
         if self.image_shape[0] not in MODES:
             raise ConfigError(f"dataset.image_shape={list(self.image_shape)} must have 1 or 3 channels")
 
     def check_files(self) -> None:
-        """See Dataset; with ``download``, files may be missing."""
+        """Raise ConfigError or DataError where the files cannot be found; with ``download`` they may be missing."""
         with explained(self.root):
             root, found = self._find()
             if self.download:
@@ -47,7 +49,7 @@ class Cifar(InMemory):
                 raise DataError(f"dataset.root={self.root}: {missing} is missing")
 
     def read(self) -> Source:
-        """See InMemory; decodes into ``cache`` unless that was done before."""
+        """The images, decoded into ``cache`` unless they are there."""
         folder = Path(self.cache).expanduser()
         root, found = self._find()
         if self.download and (found is None or found.missing()):
@@ -61,7 +63,7 @@ class Cifar(InMemory):
         with explained(self.root):
             return self._decoded(folder, found)
 
-    def _decoded(self, folder: Path, found: sources.Found) -> Source:
+    def _decoded(self, folder: Path, found: sources.SourceFiles) -> Source:
         channels, height, width = self.image_shape
         facts = Facts(shape=(channels, height, width), num_classes=self.num_classes)
         how = f"{DECODER} {facts} {found.layout}"
@@ -80,7 +82,7 @@ class Cifar(InMemory):
             decode=decode,
         )
 
-    def _find(self) -> tuple[Path, sources.Found | None]:
+    def _find(self) -> tuple[Path, sources.SourceFiles | None]:
         if self.root is None:
             raise ConfigError(
                 f"dataset.root=null must be a folder with one of {sources.accepted(self.variant)}; "

@@ -43,14 +43,17 @@ class Box(NamedTuple):
 
 
 class DecodeError(Exception):
-    """Why there are no pixels, in one line without the name of the image."""
+    """An image cannot be decoded; one line without the name of the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What is done to each image. ``shape``: channels, height, width. ``resize``: the shorter side, before an evaluation's crop.
+    """How an image is cropped, resized and flipped.
 
-    ``scale``: lowest and highest share of the area that a training crop may have, ``ratio`` those of its width to its height.
+    shape: channels, height, width of the result.
+    resize: shorter side before the central crop of evaluation, in pixels.
+    scale: lowest and highest share of the area that a training crop may have.
+    ratio: lowest and highest ratio of its width to its height.
     """
 
     shape: tuple[int, int, int]
@@ -78,7 +81,7 @@ class Recipe:
         return image[:, ::-1] if draw is not None and draw.random() < 0.5 and self.flip else image
 
     def geometry(self, height: int, width: int, draw: random.Random | None) -> tuple[Box, tuple[int, int], Box]:
-        """For an image of this size: what is cropped, the height and width that it is resized to, what is cropped of that."""
+        """For an image of this size: the crop, the height and width that it is resized to, the crop of that."""
         _, rows, columns = self.shape
         if draw is not None:
             return random_box(height, width, self.scale, self.ratio, draw), (rows, columns), Box(0, 0, rows, columns)

@@ -17,13 +17,12 @@ class Digits(InMemory):
     """Needs no files. The stratified test split is the same for every configuration."""
 
     def check(self) -> None:
-        """See Dataset."""
         if list(self.image_shape) != SHAPE:
             raise ConfigError(f"dataset.image_shape={list(self.image_shape)} must be {SHAPE} for the digits")
         super().check()
 
     def read(self) -> Source:
-        """See InMemory; the grey levels 0..16 become 0..255."""
+        """The digits, their grey levels 0..16 spread to 0..255."""
         import numpy as np
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split

@@ -17,7 +17,7 @@ from bimp_exp.types import Count, Natural, Positive
 if TYPE_CHECKING:
     import torch
 
-    from bimp_exp.dataset.listing import Found, Listing
+    from bimp_exp.dataset.listing import EncodedFiles, Listing
     from bimp_exp.dataset.stream import Streamed
 
 
@@ -125,11 +125,11 @@ class ImageNet(Dataset):
         )
 
     @cached_property
-    def _listings(self) -> dict[tuple[Found, str], tuple[Listing, Listing]]:
+    def _listings(self) -> dict[tuple[EncodedFiles, str], tuple[Listing, Listing]]:
         """The last listing that was read, by layout and stamp: to list a million files takes a while."""
         return {}
 
-    def _find(self) -> Found:
+    def _find(self) -> EncodedFiles:
         if self.root is None:
             raise ConfigError(f"dataset.root=null must be a folder with {listing.ACCEPTED}")
         root = Path(self.root).expanduser().absolute()

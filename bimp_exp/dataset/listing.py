@@ -1,4 +1,4 @@
-"""Finds the encoded images of a large data set and lists where each lies, how long it is and what it shows; decodes none.
+"""Lists of the encoded images of a large data set: file, place and length in it, and class of each; none is decoded.
 
 1. one folder of images per class, as ImageNet comes: ``train/CLASS/*.JPEG`` and ``val/CLASS/*.JPEG``
 2. Hugging Face image parquet: ``{train,val}.parquet`` or ``{train,val}-*-of-*.parquet``, also in ``data/``
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,54 +55,44 @@ class Listing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """One layout: the parquet files of each part, or its one folder of class folders."""
+class EncodedFiles:
+    """A data set on disk: the parquet files of each part, or its one folder of class folders."""
 
     layout: Literal["folders", "parquet"]
     train: tuple[Path, ...]
     test: tuple[Path, ...]
 
     def missing(self) -> Path | None:
-        """The first of the shards NAME-00000-of-00012.parquet and so on that is not there, if any."""
-        for shards in (self.train, self.test):
-            numbered = re.fullmatch(r"(.+-)\d+(-of-)(\d+)(\.parquet)", shards[0].name)
-            if numbered:
-                before, of, count, suffix = numbered.groups()
-                names = [f"{before}{i:0{len(count)}}{of}{count}{suffix}" for i in range(int(count))]
-                there = {shard.name for shard in shards}
-                if absent := [name for name in names if name not in there]:
-                    return shards[0].with_name(absent[0])
-        return None
+        """The first parquet shard that is left out, if any."""
+        return readers.missing_shard(self.train) or readers.missing_shard(self.test)
 
     def stamp(self) -> str:
         """Changes if an image is added, removed or renamed, or a parquet file written; spares listing all images again."""
         places = [*self.train, *self.test]
         if self.layout == "folders":
-            places += [kind for place in places for kind in readers.classes(place)]
+            places += [kind for place in places for kind in readers.class_folders(place)]
         facts = [f"{place}\0{place.stat().st_mtime_ns}\0{place.stat().st_size}\0" for place in places]
         return hashlib.sha256("".join(facts).encode()).hexdigest()
 
 
-def find(root: Path) -> Found | None:
-    """The layout under ``root``, the first that is there with both its parts; looks at names alone."""
+def find(root: Path) -> EncodedFiles | None:
+    """The data set under ``root``, in the first layout that is there with both its parts; looks at names alone."""
     for name in TESTS:
         folders = [root / "train", root / name]
         if all(folder.is_dir() for folder in folders):
-            return Found(layout="folders", train=(folders[0],), test=(folders[1],))
-    for folder in (root, root / "data"):
-        for pattern in ("{}.parquet", "{}-*-of-*.parquet"):
-            for name in TESTS:
-                train, test = (tuple(sorted(folder.glob(pattern.format(part)))) for part in ("train", name))
-                if train and test:
-                    return Found(layout="parquet", train=train, test=test)
+            return EncodedFiles(layout="folders", train=(folders[0],), test=(folders[1],))
+    for name in TESTS:
+        for train, test in readers.parquet_files(root, ("train", name)):
+            if all(file.is_file() for file in train + test):
+                return EncodedFiles(layout="parquet", train=tuple(train), test=tuple(test))
     return None
 
 
-def read(found: Found, packs: Path) -> tuple[Listing, Listing]:
+def read(found: EncodedFiles, packs: Path) -> tuple[Listing, Listing]:
     """Training and test images; DataError where files, or the ``packs`` that parquet is copied to, are not usable."""
     if found.layout == "parquet":
         return _packed(found.train, packs), _packed(found.test, packs)
-    names = [kind.name for kind in readers.classes(found.train[0])]
+    names = [kind.name for kind in readers.class_folders(found.train[0])]
     return _listed(found.train[0], names), _listed(found.test[0], names)
 
 
@@ -126,26 +115,18 @@ def _listed(folder: Path, names: list[str]) -> Listing:
     """``folder/CLASS/*``; classes are numbered by their place in ``names``."""
     import numpy as np
 
-    kinds = readers.classes(folder)
-    if odd := sorted({kind.name for kind in kinds} ^ {*names}):
-        raise DataError(f"{folder}: the class folder {odd[0]} is not both in {folder.name} and in training")
     files: list[str] = []
     sizes: list[int] = []
     labels: list[int] = []
     digest = hashlib.sha256()
-    for label, kind in enumerate(kinds):
-        with os.scandir(kind) as entries:
-            images = sorted(
-                (entry.name, entry.stat().st_size)
-                for entry in entries
-                if os.path.splitext(entry.name)[1].lower() in readers.SUFFIXES and not entry.name.startswith(".")
-            )
-        files += [f"{kind}/{name}" for name, _ in images]
-        sizes += [size for _, size in images]
-        labels += [label] * len(images)
-        digest.update("".join(f"{kind.name}/{name}\0{size}\0{label}\0" for name, size in images).encode())
-    if not files:
-        raise DataError(f"{folder}: no images ({', '.join(sorted(readers.SUFFIXES))}) in its class folders")
+    for label, (kind, images) in enumerate(readers.images_by_class(folder, names)):
+        paths = [f"{kind}/{name}" for name in images]
+        lengths = [os.stat(path).st_size for path in paths]
+        files += paths
+        sizes += lengths
+        labels += [label] * len(paths)
+        pairs = zip(images, lengths, strict=True)
+        digest.update("".join(f"{kind.name}/{name}\0{size}\0{label}\0" for name, size in pairs).encode())
     return Listing(
         files=files,
         places=np.arange(len(files)),

@@ -1,10 +1,12 @@
-"""Reads images from the three kinds of files that ``sources`` finds; what is wrong in one is a DataError."""
+"""Images from CIFAR's pickles, from parquet and from folders of classes; a file that is wrong is a DataError."""
 
 from __future__ import annotations
 
 import io
+import os
 import pickle
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 MODES = {1: "L", 3: "RGB"}  # channels -> what Pillow converts to
-ROWS = 1000  # of a parquet file held in memory at a time
-ARRAY_PARTS = {  # what a pickled NumPy array names, by versions of NumPy and Python
+ROWS = 1000  # of a parquet file in memory at a time
+ARRAY_PARTS = {  # names in a pickled NumPy array, by versions of NumPy and Python
     "numpy.ndarray",
     "numpy.dtype",
     "numpy.core.multiarray._reconstruct",
@@ -32,7 +34,7 @@ ARRAY_PARTS = {  # what a pickled NumPy array names, by versions of NumPy and Py
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the images must be: ``shape`` is channels (1 or 3), height, width."""
+    """Properties that images must have: ``shape`` is channels (1 or 3), height, width."""
 
     shape: tuple[int, int, int]
     num_classes: int
@@ -86,27 +88,58 @@ def read_folders(folder: Path, names: list[Path], facts: Facts) -> Images:
     """``folder/CLASS/*``; ``names`` are the class folders whose names number the classes."""
     import numpy as np
 
-    kinds = classes(folder)
-    if [kind.name for kind in kinds] != [name.name for name in names]:
-        odd = sorted({kind.name for kind in kinds} ^ {name.name for name in names})[0]
-        raise DataError(f"{folder}: the class folder {odd} is not both in {folder.name} and in training")
-    if len(kinds) != facts.num_classes:
-        raise DataError(f"{folder}: {len(kinds)} class folders, but dataset.num_classes={facts.num_classes}")
-    found = [(file, label) for label, kind in enumerate(kinds) for file in pictures(kind)]
-    if not found:
-        raise DataError(f"{folder}: no images ({', '.join(sorted(SUFFIXES))}) in its class folders")
+    if names and len(names) != facts.num_classes:
+        raise DataError(f"{folder}: {len(names)} class folders, but dataset.num_classes={facts.num_classes}")
+    found = [
+        (kind / name, label)
+        for label, (kind, files) in enumerate(images_by_class(folder, [name.name for name in names]))
+        for name in files
+    ]
     images = [_decode(file.read_bytes(), str(file), facts) for file, _ in found]
     return Images(images=np.stack(images), labels=np.asarray([label for _, label in found], np.int64))
 
 
-def classes(folder: Path) -> list[Path]:
+def images_by_class(folder: Path, names: list[str]) -> list[tuple[Path, list[str]]]:
+    """The class folders of a part and the images of each; DataError unless the classes are ``names``, those of training."""
+    kinds = class_folders(folder)
+    if odd := sorted({kind.name for kind in kinds} ^ {*names}):
+        raise DataError(f"{folder}: the class folder {odd[0]} is not both in {folder.name} and in training")
+    found = [(kind, image_names(kind)) for kind in kinds]
+    if not any(files for _, files in found):
+        raise DataError(f"{folder}: no images ({', '.join(sorted(SUFFIXES))}) in its class folders")
+    return found
+
+
+def class_folders(folder: Path) -> list[Path]:
     """The class folders by name; hidden ones are not classes."""
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def pictures(folder: Path) -> list[Path]:
-    """The images of one class by name."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+def image_names(folder: Path) -> list[str]:
+    """The images of one class by name; hidden files are none."""
+    return sorted(
+        name
+        for name in os.listdir(folder)
+        if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
+    )
+
+
+def parquet_files(root: Path, parts: Sequence[str]) -> Iterator[list[list[Path]]]:
+    """The parquet files of each of ``parts``, place by place where they may lie; a pattern where a part has none."""
+    for folder in (root, root / "data"):
+        for pattern in ("{}.parquet", "{}-*-of-*.parquet"):
+            yield [sorted(folder.glob(pattern.format(part))) or [folder / pattern.format(part)] for part in parts]
+
+
+def missing_shard(shards: Sequence[Path]) -> Path | None:
+    """The first of NAME-00000-of-00012.parquet and so on that ``shards`` leaves out, if any."""
+    numbered = re.fullmatch(r"(.+-)\d+(-of-)(\d+)(\.parquet)", shards[0].name)
+    if numbered is None:
+        return None
+    before, of, count, suffix = numbered.groups()
+    names = [f"{before}{i:0{len(count)}}{of}{count}{suffix}" for i in range(int(count))]
+    present = {shard.name for shard in shards}
+    return next((shards[0].with_name(name) for name in names if name not in present), None)
 
 
 class _Unpickler(pickle.Unpickler):

@@ -1,4 +1,4 @@
-"""Finds out by looking in which of three layouts an image data set lies under a folder, and reads it.
+"""Image data sets in any of three layouts, recognised by their file names and read.
 
 1. what torchvision downloads: ``cifar-10-batches-py/`` or ``cifar-100-python/``
 2. Hugging Face image parquet: ``{train,test}.parquet`` or ``{train,test}-*-of-*.parquet``, also in ``data/``
@@ -33,7 +33,7 @@ BATCHES: dict[Variant, dict[Part, list[str]]] = {
 
 
 def accepted(variant: Variant) -> str:
-    """The layouts in words, for errors."""
+    """The three layouts in words, for errors."""
     folder = BATCHES[variant]["test"][0].split("/")[0]
     return (
         f"{folder}/ as torchvision writes it, {{train,test}}.parquet or {{train,test}}-*-of-*.parquet "
@@ -42,24 +42,32 @@ def accepted(variant: Variant) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """One layout under ``root``: ``places`` are the files of each part, or its folder of class folders."""
+class SourceFiles:
+    """A data set under ``root``; ``places`` are the files of each part, or its folder of class folders."""
 
     root: Path
     layout: Layout
     places: dict[Part, list[Path]]
 
     def missing(self) -> Path | None:
-        """The first place that is not there, if any."""
-        there = Path.is_dir if self.layout == "folders" else Path.is_file
-        return next((place for part in PARTS for place in self.places[part] if not there(place)), None)
+        """The first place that does not exist, or the first parquet shard that is left out; None where all are there."""
+        exists = Path.is_dir if self.layout == "folders" else Path.is_file
+        absent = [place for part in PARTS for place in self.places[part] if not exists(place)]
+        if absent or self.layout != "parquet":
+            return absent[0] if absent else None
+        return next((shard for part in PARTS if (shard := readers.missing_shard(self.places[part]))), None)
 
     def files(self) -> list[Path]:
         """Every file that is read, in the order of reading."""
         places = [p for part in PARTS for p in self.places[part]]
         if self.layout != "folders":
             return places
-        return [file for place in places for kind in readers.classes(place) for file in readers.pictures(kind)]
+        return [
+            kind / name
+            for place in places
+            for kind in readers.class_folders(place)
+            for name in readers.image_names(kind)
+        ]
 
     def signature(self) -> str:
         """Changes with the path, size or time of a file; spares reading the files at every start."""
@@ -83,24 +91,21 @@ class Found:
             return readers.read_batches(self.places[part], facts)
         if self.layout == "parquet":
             return readers.read_parquet(self.places[part], facts)
-        return readers.read_folders(self.places[part][0], readers.classes(self.places["train"][0]), facts)
+        return readers.read_folders(self.places[part][0], readers.class_folders(self.places["train"][0]), facts)
 
     def _named(self) -> Iterator[tuple[Path, str]]:
         return ((file, file.relative_to(self.root).as_posix()) for file in self.files())
 
 
-def find(root: Path, variant: Variant) -> Found | None:
-    """The layout under ``root``, the first of the three that is there in part; looks at names alone."""
+def find(root: Path, variant: Variant) -> SourceFiles | None:
+    """The data set under ``root``, in the first of the three layouts that is there in part; looks at names alone."""
     batches = {part: [root / name for name in BATCHES[variant][part]] for part in PARTS}
     if batches["train"][0].parent.is_dir():
-        return Found(root=root, layout="torchvision", places=batches)
-    for folder in (root, root / "data"):
-        for pattern in ("{}.parquet", "{}-*-of-*.parquet"):
-            shards = {part: sorted(folder.glob(pattern.format(part))) for part in PARTS}
-            if any(shards.values()):
-                named = {part: shards[part] or [folder / pattern.format(part)] for part in PARTS}
-                return Found(root=root, layout="parquet", places=named)
+        return SourceFiles(root=root, layout="torchvision", places=batches)
+    for shards in readers.parquet_files(root, PARTS):
+        if any(file.is_file() for files in shards for file in files):
+            return SourceFiles(root=root, layout="parquet", places=dict(zip(PARTS, shards, strict=True)))
     folders = {part: [root / part] for part in PARTS}
     if any(place.is_dir() for part in PARTS for place in folders[part]):
-        return Found(root=root, layout="folders", places=folders)
+        return SourceFiles(root=root, layout="folders", places=folders)
     return None

@@ -1,4 +1,4 @@
-"""Made-up images, one smooth pattern per class plus noise: learnable, of any size, for tests and timings.
+"""Generated images, one smooth pattern per class plus noise: learnable, of any size, for tests and timings.
 
 pixel = 0.5 + 0.25 pattern[class] + noise e, with e ~ N(0, 1), clipped to [0, 1]; a pattern is a 4x4 grid of
 N(0, 1) numbers per channel, interpolated to the image's size.
@@ -22,13 +22,16 @@ CHUNK = 256  # images made at a time, which bounds the memory of the float noise
 
 @dataclass(frozen=True, kw_only=True)
 class Synthetic(InMemory):
-    """Image i has class i mod num_classes; the same ``seed`` makes the same images."""
+    """Image i has class i mod num_classes.
+
+    seed: of patterns and noise.
+    noise: its standard deviation, of pixels in [0, 1].
+    """
 
     seed: int
-    noise: NonNegative  # standard deviation, of pixels in [0, 1]
+    noise: NonNegative
 
     def read(self) -> Source:
-        """See Dataset."""
         import torch
 
         generator = torch.Generator().manual_seed(derive(self.seed, "patterns"))

@@ -57,6 +57,15 @@ def test_file_names_are_torchvisions() -> None:
             assert sources.BATCHES[variant][part] == [f"{theirs.base_folder}/{name}" for name, _ in listed]
 
 
+def test_a_shard_that_is_left_out_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    helpers.write_parquets(root, TRAIN, TEST)
+    (root / "train.parquet").rename(root / "train-00001-of-00002.parquet")
+    (root / "test.parquet").rename(root / "test-00000-of-00001.parquet")
+    message = failure(DataError, small(root).check_files)
+    assert message.endswith("train-00000-of-00002.parquet is missing")
+
+
 def test_cifar100_has_fine_labels(tmp_path: Path) -> None:
     for layout in ("torchvision", "parquet"):
         root = tmp_path / layout

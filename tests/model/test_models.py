@@ -35,7 +35,7 @@ NUM_PARAMETERS = {
     "resnet50": 25_557_032,
 }
 NUM_CLASSES = {"wrn28_10": 100, "resnet50": 1000}  # 10 for the others
-# Prunable weights, prunable tensors, multiply-adds of an image of 3x32x32, or 3x224x224; methods.md 5.1 and 6.3.
+# Prunable weights, prunable tensors, multiply-adds of an image of 3x32x32, or 3x224x224; docs/method.md, Networks.
 SIZES = {
     "resnet56": (848_944, 56, 125_485_696),
     "resnet18": (11_164_352, 21, 555_422_720),
