@@ -1,4 +1,4 @@
-"""How many epochs a run has and how they are spent: BIMP is a budget, not an algorithm.
+"""The epochs of a run and how its phases share them: BIMP is a budget, not an algorithm.
 
 T = ``epochs``, T_0 = ``dense_epochs``, T_rt = ``retrain_epochs`` (per cycle), J = ``cycles``, S = ``sparsity``. Every
 cycle prunes the fraction p = 1 - (1 - S)^(1/J) of the remaining weights, so the sparsity after cycle j is
@@ -122,7 +122,7 @@ class IMP(Budget):
 
 @dataclass(frozen=True, kw_only=True)
 class BIMP(Budget):
-    """T epochs in all: T_0 of dense training, the rest in J cycles (paper, Section 3.3).
+    """T epochs in all: T_0 of dense training, the rest in J cycles (paper, Section 2.2).
 
     dense_epochs: T_0.
     retrain_epochs: T_rt, of each cycle; None divides T - T_0 over the cycles.
@@ -160,7 +160,7 @@ class BIMP(Budget):
         return iterative(self.dense_epochs, [self.retrain_epochs] * self.cycles, sparsity)
 
 
-PAPER_CYCLES = {0.9: 10, 0.95: 14, 0.98: 18}  # sparsity -> J (Section 3.3)
+PAPER_CYCLES = {0.9: 10, 0.95: 14, 0.98: 18}  # sparsity -> J (Section 3.2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +169,7 @@ class Renda(Budget):
 
     fraction: at most this share of the remaining weights is pruned in a cycle, where ``cycles`` does not say more.
     cycles: J; None takes the fewest cycles that ``fraction`` allows. The last one hits the goal exactly.
-    paper_cycles: but the paper's own J where it has one (Section 3.3), 10 for 90 %, where 20 % a cycle need 11.
+    paper_cycles: but the paper's own J where it has one (Section 3.2), 10 for 90 %, where 20 % a cycle need 11.
 
     >>> renda = Renda(epochs=200, finetune_epochs=0, fraction=0.2, cycles=None, paper_cycles=False)
     >>> renda.num_cycles(0.9), renda.num_cycles(0.95), renda.num_cycles(0.98)

@@ -58,7 +58,7 @@ def test_golden_renda(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("sparsity", "cycles"), [(0.9, 10), (0.95, 14), (0.98, 18), (0.5, 4)])
 def test_the_papers_numbers_of_cycles(sparsity: float, cycles: int) -> None:
-    """2,000, 2,800 and 3,600 epochs of retraining (Section 3.3); 0.8^3 = 0.512, so 50 % take four."""
+    """2,000, 2,800 and 3,600 epochs of retraining (Section 3.2); 0.8^3 = 0.512, so 50 % take four."""
     budget = Renda(finetune_epochs=0, epochs=200, fraction=0.2, cycles=None, paper_cycles=True)
     assert budget.total(sparsity) == 200 + cycles * 200
     assert Renda(finetune_epochs=0, epochs=200, fraction=0.2, cycles=3, paper_cycles=True).num_cycles(sparsity) == 3

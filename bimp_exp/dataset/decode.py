@@ -48,7 +48,7 @@ class DecodeError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How an image is cropped, resized and flipped.
+    """Crops, size and flip of an image.
 
     shape: channels, height, width of the result.
     resize: shorter side before the central crop of evaluation, in pixels.
@@ -111,7 +111,7 @@ def random_box(
 
 
 def version(decoder: Literal["pil", "torchvision"]) -> str:
-    """What the last bits of a pixel may depend on; ConfigError where there is no such decoder."""
+    """Name and versions of the decoding libraries, which the last bits of a pixel depend on; ConfigError where one is missing."""
     if decoder == "torchvision":
         try:
             import torchvision

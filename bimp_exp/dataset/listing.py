@@ -47,7 +47,7 @@ class Listing:
     digest: str
 
     def name(self, image: int) -> str:
-        """How an error calls an image: its file, or its row in a parquet file."""
+        """An image as an error names it: its file, or its row in a parquet file."""
         place = int(self.places[image])
         if self.shards is None:
             return self.files[place]
@@ -150,10 +150,10 @@ def _packed(shards: tuple[Path, ...], packs: Path) -> Listing:
         try:
             with np.load(pack.with_suffix(".npz")) as facts:
                 size, label = facts["sizes"], facts["labels"]
-            whole = pack.stat().st_size == size.sum()
+            complete = pack.stat().st_size == size.sum()
         except (OSError, ValueError, KeyError, EOFError):
-            whole = False
-        if not whole:
+            complete = False
+        if not complete:
             raise DataError(f"{pack}: damaged; delete it and its .npz, they will be made again")
         sizes.append(size)
         labels.append(label)
@@ -178,7 +178,7 @@ def _pack(shard: Path, packs: Path) -> Path:
     facts = shard.stat()
     which = f"{PACKING}\0{shard.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
     pack = packs / f"{hashlib.sha256(which.encode()).hexdigest()[:32]}.images"
-    index = pack.with_suffix(".npz")  # it comes last: if it is there, both are whole
+    index = pack.with_suffix(".npz")  # written last: if it exists, both are complete
     if index.exists():
         return pack
     with cache.lock(packs):

@@ -2,7 +2,7 @@
 
 The cycles are the budget's phases. The pruning between them and the masks that hold while retraining are in ``bimp_exp.run`` and
 ``bimp_exp.training``, because they are the same for every method with fixed masks. With ``budget=bimp`` it is BIMP (paper,
-Section 3.3).
+Section 2.2).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A sweep as a table of some of its keys against others: methods at equal sparsity, say.
 
 ``sparsity`` among these keys is the one that was reached, whether or not it could be asked for: a run stands under the swept
-value that it came within a tolerance of (paper, Section 3.3: 0.25 %). Means are compared by Welch's t interval (1947).
+value that it came within a tolerance of (paper, Table 23: 0.25 %). Means are compared by Welch's t interval (1947).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bimp_exp.results.schema import Result
 
 Values = tuple[Any, ...]
 Mark = Literal["best", "tie", ""]
-WITHIN = 0.0025  # of the sparsity asked for (paper, Section 3.3)
+WITHIN = 0.0025  # of the sparsity asked for (paper, Table 23)
 ROUNDING = 1e-9
 
 

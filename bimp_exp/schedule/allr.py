@@ -1,6 +1,6 @@
-"""ALLR, adaptive linear learning rate restarting: LLR from d * eta_1, d = min(1, max(d1, d2)) (paper, Section 3.1).
+"""ALLR, adaptive linear learning rate restarting: LLR from d * eta_1, d = min(1, max(d1, d2)) (paper, Section 2.1).
 
-d1 = ||W - W^p|| / (||W|| sqrt(s)) grows with the damage of pruning, d2 = T_rt / T with the time there is to repair it.
+d1 = ||W - W^p|| / (||W|| sqrt(s)) (equation 1) grows with the damage of pruning, d2 = T_rt / T with the time there is to repair it.
 
 >>> from bimp_exp.lr import linear
 >>> report = PruneReport(  # half of the remaining weights pruned, then 10 of 100 epochs

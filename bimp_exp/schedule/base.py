@@ -40,7 +40,27 @@ class Retraining:
     def lr_scheduler(
         self, optimizer: torch.optim.Optimizer, *, original: Schedule, num_steps: int, report: PruneReport
     ) -> torch.optim.lr_scheduler.LambdaLR:
-        """These rates for a loop of one's own, as ``Schedule.lr_scheduler`` gives them."""
+        """These rates for a loop of one's own: call ``step()`` after every ``optimizer.step()``.
+
+        >>> import torch
+        >>> from bimp_exp.lr import linear
+        >>> from bimp_exp.schedule.allr_d2 import ALLRd2
+        >>> report = PruneReport(
+        ...     fraction=0.5, removed_norm=1.0, norm_all=4.0, norm_prunable=2.0, length_ratio=0.4,
+        ...     train_metric_dense=1.0, train_metric_pruned=0.6,
+        ... )
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+        >>> schedule = ALLRd2(warmup=0.0)  # d = 0.4
+        >>> scheduler = schedule.lr_scheduler(optimizer, original=linear(0.1, 10), num_steps=4, report=report)
+        >>> for _ in range(4):
+        ...     print(round(scheduler.get_last_lr()[0], 3))
+        ...     optimizer.step()
+        ...     scheduler.step()
+        0.04
+        0.03
+        0.02
+        0.01
+        """
         return self(original, num_steps, report).lr_scheduler(optimizer)
 
 

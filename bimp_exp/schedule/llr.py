@@ -1,4 +1,4 @@
-"""LLR, linear learning rate restarting: a straight line from eta_1 to 0 (paper, Section 3.1).
+"""LLR, linear learning rate restarting: a straight line from eta_1 to 0 (paper, Section 2.1).
 
 >>> [round(rate, 4) for rate in LLR(warmup=0.4)(lr.linear(0.1, 10), 5).rates()]
 [0.0, 0.05, 0.1, 0.0667, 0.0333]
