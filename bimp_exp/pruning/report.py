@@ -95,7 +95,7 @@ class PruneReport:
         )
 
     def d1(self, norm: str = "all") -> float:
-        """||W - W^p|| / (||W|| sqrt(s)) (paper, Section 3.1), 0 where nothing is pruned or W = 0.
+        """||W - W^p|| / (||W|| sqrt(s)) (paper, Section 2.1), 0 where nothing is pruned or W = 0.
 
         norm: "all", or "prunable" for a ||W|| over the prunable weights alone.
         """
@@ -105,7 +105,7 @@ class PruneReport:
 
     @property
     def d2(self) -> float:
-        """min(T_rt / T, 1) (paper, Section 3.1); T is the length of dense training, T_0 in BIMP."""
+        """min(T_rt / T, 1) (paper, Section 2.1); T is the length of dense training, T_0 in BIMP."""
         return min(self.length_ratio, 1.0)
 
 
