@@ -22,6 +22,7 @@ from bimp_exp.method.dense import Dense
 from bimp_exp.pruning import weights as pruning
 from bimp_exp.results.schema import Result
 from bimp_exp.run.evaluator import Evaluator
+from bimp_exp.run.keys import RULE
 from bimp_exp.run.log import Log
 from bimp_exp.run.plan import PlannedPhase
 from bimp_exp.run.prune_phase import prune
@@ -174,7 +175,8 @@ def _autosaver(
 def _header(env: Env, planned: PlannedPhase, log: Log) -> dict[str, Any]:
     """What is to be known of a phase without reading its state."""
     name = planned.phase.name
-    return {"name": f"{log.display.name}: {name}", "recipe": env.recipes[name], "kind": env.kind}
+    title = f"{log.display.name}: {name}"
+    return {"name": title, "recipe": env.recipes[name], "kind": env.kind, "rule": RULE}
 
 
 def _cost(state: RunState) -> dict[str, Any]:

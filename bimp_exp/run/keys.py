@@ -20,6 +20,9 @@ from bimp_exp.lr import Schedule
 from bimp_exp.run.code import code_hash, targets
 from bimp_exp.run.plan import Plan, PlannedPhase
 
+RULE = 2
+"""Version of what this module makes of the same run; ``bimp-exp store rekey`` renames what an older one has named."""
+
 ALGORITHM = 1
 """Raised whenever ``bimp_exp.run`` changes what a run computes; tests/test_algorithm.py notices that it has to be."""
 
