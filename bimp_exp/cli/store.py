@@ -155,7 +155,9 @@ def unused(stored: Sequence[Stored], results: Path, *, keep_finished: bool) -> l
     if not results.is_dir():
         raise DataError(f"{results}: there is no such folder; give --results the folder of the runs, whose needs count")
     needed = needs(results, keep_finished=keep_finished)
-    return [phase for phase in stored if not {phase.key, *map(phase.about.get, ("recipe", "formerly"))} - {None} & needed]
+    return [
+        phase for phase in stored if not {phase.key, *map(phase.about.get, ("recipe", "formerly"))} - {None} & needed
+    ]
 
 
 def needs(results: Path, *, keep_finished: bool) -> set[str | None]:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from bimp_exp.budget import Budget, Phase
 from bimp_exp.config import signatures
+from bimp_exp.config.build import build
 from bimp_exp.config.check import check
+from bimp_exp.config.defaults import default_options
 from bimp_exp.errors import ConfigError
 from bimp_exp.lr import Original, Schedule
-from bimp_exp.paths import CONF
 from bimp_exp.schedule.base import PruneReport, Retraining
 from bimp_exp.schedule.ft import FT
 
@@ -190,9 +191,7 @@ def from_config(cfg: Mapping[str, Any]) -> Plan:
 @lru_cache(maxsize=1000)
 def _part(node: str) -> Any:
     """The object that a node of the configuration, as JSON, describes; thousands of runs share most of theirs."""
-    from hydra.utils import instantiate
-
-    return instantiate(json.loads(node))
+    return build(json.loads(node))
 
 
 def _refuse_what_has_no_effect(cfg: Mapping[str, Any]) -> None:
@@ -205,7 +204,7 @@ def _refuse_what_has_no_effect(cfg: Mapping[str, Any]) -> None:
     if not selects:
         unused["selector"] = "selects by thresholds of its own"
     for group, why in unused.items():
-        chosen, default = _option(cfg, group), _defaults()[group]
+        chosen, default = _option(cfg, group), default_options()[group]
         if chosen != default:
             raise ConfigError(
                 f"method={_option(cfg, 'method')} {'prunes nothing' if prunes == 'never' else why}: "
@@ -217,15 +216,6 @@ def _option(cfg: Mapping[str, Any], group: str) -> str:
     """The name of the option of ``conf/GROUP/`` that was chosen: that of the module it configures."""
     module: str = cfg[group]["_target_"].split(".")[-2]
     return module.removesuffix("_")
-
-
-@cache
-def _defaults() -> dict[str, str]:
-    """Group -> option where the command line names none."""
-    from omegaconf import OmegaConf
-
-    entries = [entry for entry in OmegaConf.load(CONF / "config.yaml").defaults if entry != "_self_"]
-    return {str(group): str(option) for entry in entries for group, option in entry.items()}
 
 
 def line(plan: Plan) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bimp_exp.config.build import build
 from bimp_exp.config.compose import Composed
 from bimp_exp.run import keys as numerics
 from bimp_exp.run.plan import Plan
@@ -119,13 +120,11 @@ def line(forecast: Forecast) -> str:
 
 def _facts(config: dict[str, Any], known: dict[str, Any], process: Process) -> dict[str, Any]:
     """What only this machine knows of a run, for its keys."""
-    from hydra.utils import instantiate
-
     from bimp_exp.run import checkpoint
 
     text = repr((config["dataset"], config["runtime"], config["conventions"]["augment_validation"]))
     if text not in known:
-        runtime, dataset = (instantiate(config[name], _convert_="all") for name in ("runtime", "dataset"))
+        runtime, dataset = (build(config[name]) for name in ("runtime", "dataset"))
         device = runtime.check()
         data = process.load(dataset, device, augment_validation=False, memory_format=runtime.memory_format)
         facts = runtime.facts(device, num_threads=process.num_threads(runtime))

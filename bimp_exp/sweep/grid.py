@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from bimp_exp import files
+from bimp_exp.config.build import build
 from bimp_exp.config.compose import Composed, Composer
 from bimp_exp.config.messages import explain
 from bimp_exp.errors import ConfigError, UserError
@@ -113,13 +114,11 @@ def show(
 
 def finish(folder: Path, config: DictConfig, process: Process) -> None:
     """Show the table of the grid on the terminal, write it into files and mirror it into MLflow."""
-    from hydra.utils import instantiate
-
     from bimp_exp.report import refresh
     from bimp_exp.report.summary import print_summary
 
     refresh.now(folder)
-    process.tracker(instantiate(config.tracking)).sync_sweep(folder, over=True)
+    process.tracker(build(config.tracking)).sync_sweep(folder, over=True)
     print_summary(read_sweep(folder), Console())
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from bimp_exp.config.build import build
 from bimp_exp.errors import BusyError
 
 if TYPE_CHECKING:
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
 
 def experiment(config: dict[str, Any], process: Process) -> Experiment:
     """The experiment of a resolved configuration; UserError where it cannot be run here. Imports PyTorch."""
-    from hydra.utils import instantiate
-
-    made: Experiment = instantiate(config, _convert_="all")
+    made: Experiment = build(config)
     made.check()
     process.check_data(made.dataset)
     return made
