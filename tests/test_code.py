@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bimp_exp.config import sources
 from bimp_exp.run import code
 from bimp_exp.run.code import reached, statements, targets
 
@@ -89,7 +90,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
     numbers = iter(range(100))
 
     def write(**files: str) -> Path:
-        for function in (code._find, code._imports, code.code_hash):
+        for function in (sources.find, code._imports, code.code_hash):
             function.cache_clear()
         folder = tmp_path / f"mine{next(numbers)}"
         folder.mkdir()

@@ -161,7 +161,7 @@ def names_of(module: str) -> Names:
                 first = name.name.partition(".")[0]
                 aliases[name.asname or first] = name.name if name.asname else first
         elif isinstance(statement, ast.ImportFrom):
-            home = _home(module, path, statement)
+            home = home_of(module, path, statement)
             stars = [home for a in statement.names if a.name == "*"] + stars
             aliases |= {a.asname or a.name: f"{home}.{a.name}" for a in statement.names if a.name != "*"}
         elif isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Name | ast.Attribute):
@@ -191,7 +191,7 @@ def _assigned(module: str) -> set[str]:
     return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
 
 
-def _home(module: str, path: Path, statement: ast.ImportFrom) -> str:
+def home_of(module: str, path: Path, statement: ast.ImportFrom) -> str:
     """The module that ``from ... import`` names, in ``module``."""
     if not statement.level:
         return statement.module or ""

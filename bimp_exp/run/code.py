@@ -11,15 +11,15 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
-import importlib.util
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bimp_exp import PUBLIC
+from bimp_exp.config.sources import find, home_of
 from bimp_exp.paths import PACKAGE
 
 COUNTED = (
@@ -80,7 +80,7 @@ def reached(names: Iterable[str]) -> Reached:
         if (name, by_user) in seen:
             continue
         seen.add((name, by_user))
-        module, path = _find(name)
+        module, path = find(name)
         package = module.partition(".")[0]
         if path is None or package in sys.stdlib_module_names:
             continue
@@ -146,47 +146,15 @@ def _root(node: ast.AST) -> str:
 
 
 @cache
-def _find(name: str) -> tuple[str, Path | None]:
-    """The innermost module of ``name`` and its source; None where there is none, as of a namespace or of compiled code."""
-    path: Path | None
-    package, *parts = name.split(".")
-    if package == OURS:
-        module, path, folders = OURS, PACKAGE / "__init__.py", [PACKAGE]
-    else:
-        try:
-            spec = importlib.util.find_spec(package)  # of a package that is imported by nothing here: it stays so
-        except (ImportError, ValueError):
-            spec = None
-        if spec is None:
-            return name, None
-        origin = Path(spec.origin) if spec.origin and Path(spec.origin).exists() else None
-        module, path, folders = package, origin, [Path(p) for p in spec.submodule_search_locations or ()]
-    for part in parts:
-        files = (file for folder in folders for file in (folder / part / "__init__.py", folder / f"{part}.py"))
-        inner = next((file for file in files if file.is_file()), None)
-        if inner is None and not (spaces := [folder / part for folder in folders if (folder / part).is_dir()]):
-            break  # what the module defines
-        module, path = f"{module}.{part}", inner
-        folders = ([inner.parent] if inner.name == "__init__.py" else []) if inner else spaces
-    return module, path
-
-
-@cache
 def _imports(module: str, path: Path) -> tuple[str, ...]:
-    if path.suffix != ".py":
-        return ()
-    return tuple(_imported(module, path.name == "__init__.py", ast.parse(path.read_text())))
-
-
-def _imported(module: str, is_package: bool, tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            above = module.split(".")[: len(module.split(".")) - node.level + is_package] if node.level else []
-            home = ".".join([*above, *([node.module] if node.module else [])])
-            yield from (f"{home}.{alias.name}" for alias in node.names)
-            yield home
+            home = home_of(module, path, node)
+            found += [home, *(f"{home}.{alias.name}" for alias in node.names)]
+    return tuple(found)
 
 
 def _version(package: str) -> str:
