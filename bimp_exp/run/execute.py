@@ -58,6 +58,7 @@ def execute(env: Env, phases: Phases, log: Log, *, wait: bool = True, most_phase
         log.writer.sync()
     if len(state.log.phases) < len(env.keys):
         return None
+    log.restart(state.log)  # if another process held the folder for a while, its lines are among ours
     return build_result(env, state, log, started)
 
 
