@@ -105,7 +105,7 @@ def test_the_summary_follows_the_runs_but_not_each(tmp_path: Path) -> None:
     assert parent.data.tags["mlflow.note.content"] == (sweep / "summary.md").read_text()
     assert parent.info.status == "RUNNING"
     artifacts = {artifact.path for artifact in client(made.mirror)[0].list_artifacts(parent.info.run_id)}
-    assert artifacts == {"sweep.json", "summary.csv", "summary.html", "summary.md", "summary.png"}
+    assert artifacts == {"sweep.json", "summary.csv", "summary.html", "summary.md", "summary.png", "summary.tex"}
     before = (sweep / "summary.html").stat()
     for _ in range(3):
         made.work()

@@ -26,6 +26,7 @@ from bimp_exp.pruning.metrics import (
     sparsity,
     sparsity_all_parameters,
     theoretical_speedup,
+    total,
 )
 from bimp_exp.pruning.weights import prunable
 from tests.conftest import golden
@@ -209,7 +210,7 @@ def test_shared_weights_appear_once_and_count_at_every_use() -> None:
     assert theoretical_speedup(exact, counts) == (300, 75.0, 4.0)
 
 
-def test_unused_layer_counts_nothing() -> None:
+def test_layer_that_is_never_called_is_not_counted_and_leaves_no_speedup() -> None:
     class WithUnused(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -218,7 +219,10 @@ def test_unused_layer_counts_nothing() -> None:
         def forward(self, x: Tensor) -> Any:
             return self.used(x)
 
-    assert multiply_adds(WithUnused(), (3,)) == {"used.weight": 6, "unused.weight": 0}
+    adds = multiply_adds(WithUnused(), (3,))
+    assert adds == {"used.weight": 6, "unused.weight": None}
+    assert total(adds) is None
+    assert theoretical_speedup(adds, layer_counts(WithUnused())) == (None, None, None)
 
 
 def test_linear_layer_counts_every_token_unless_padding_blind() -> None:

@@ -289,8 +289,8 @@ def test_an_extended_sweep_keeps_its_children(mirror: Mirror, tmp_path: Path) ->
 FORKS = """
 import os, sys
 from pathlib import Path
-from bimp_exp.report.mlflow_store import ENVIRONMENT
-from bimp_exp.mirror import Mirror
+from bimp_exp.tracking.mlflow_store import ENVIRONMENT
+from bimp_exp.tracking.mirror import Mirror
 os.environ.update(ENVIRONMENT)
 import mlflow.store.tracking.sqlalchemy_store  # once for all
 for folder in sys.argv[2:]:

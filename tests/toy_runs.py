@@ -134,13 +134,17 @@ def experiment(method: str, selector: str = "global", schedule: str = "allr", **
 
 
 def run(
-    made: Experiment, *, writer: RunWriter | None = None, config: Mapping[str, Any] | None = None
+    made: Experiment,
+    *,
+    writer: RunWriter | None = None,
+    config: Mapping[str, Any] | None = None,
+    console: Console | None = None,
 ) -> dict[str, Any]:
-    """The result of a run as JSON."""
+    """The result of a run as JSON; ``console`` shows what a terminal would."""
     made.check()
     with Process() as process:
         env = make_env(made, config or parts("method", "imp"), process)
-        log = Log(writer=writer or Nowhere(), display=Display(Console(quiet=True), env.plan, "toy"))
+        log = Log(writer=writer or Nowhere(), display=Display(console or Console(quiet=True), env.plan, "toy"))
         result = execute(env, made.store.open(log.writer.folder), log)
     assert result is not None
     return result.to_json()

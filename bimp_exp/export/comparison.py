@@ -16,26 +16,30 @@ from bimp_exp.pruning import metrics
 GAIN = 1.05  # the least median speed-up that is called a gain
 
 
-def size(network: nn.Module, image_shape: Sequence[int]) -> dict[str, int]:
+def size(network: nn.Module, image_shape: Sequence[int]) -> dict[str, Any]:
     """Size of ``network`` for one image of ``image_shape`` [C, H, W].
 
     num_buffers: floating-point numbers that are no parameters (batch-norm statistics, constants).
+    multiply_adds: None where they could not be counted.
     """
     parameters = list(network.parameters())
     return {
         "num_parameters": sum(p.numel() for p in parameters),
         "num_not_zero": sum(int(p.count_nonzero()) for p in parameters),
         "num_buffers": sum(b.numel() for b in network.buffers() if b.is_floating_point()),
-        "multiply_adds": sum(metrics.multiply_adds(network, image_shape).values()),
+        "multiply_adds": metrics.total(metrics.multiply_adds(network, image_shape)),
     }
 
 
-def theoretical_speedup(masked: nn.Module, image_shape: Sequence[int]) -> float | str:
-    """All multiply-adds over those of weights that are not zero, as in result.json; "inf" where no weight is left."""
+def theoretical_speedup(masked: nn.Module, image_shape: Sequence[int]) -> float | str | None:
+    """All multiply-adds over those of weights that are not zero, as in result.json; "inf" where no weight is left.
+
+    None where they could not be counted.
+    """
     value = metrics.theoretical_speedup(
         metrics.multiply_adds(masked, image_shape), metrics.layer_counts(masked)
     ).speedup
-    return value if math.isfinite(value) else "inf"
+    return "inf" if value == math.inf else value
 
 
 def timing(seconds: Mapping[str, Sequence[float]]) -> dict[str, Any]:
@@ -54,12 +58,12 @@ def timing(seconds: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     }
 
 
-def verdict(written: str, sizes: Mapping[str, Mapping[str, int]], timings: Mapping[str, Mapping[str, Any]]) -> str:
+def verdict(written: str, sizes: Mapping[str, Mapping[str, Any]], timings: Mapping[str, Mapping[str, Any]]) -> str:
     """Whether the network ``written`` is faster than the dense one, in words.
 
     sizes: what ``size`` returned, by network. timings: what ``timing`` returned, by batch size.
     """
-    if sizes[written]["multiply_adds"] == sizes["dense"]["multiply_adds"]:
+    if sizes[written]["num_parameters"] == sizes["dense"]["num_parameters"]:
         return "no gain: every channel depends on the image, and zeros cost as much as other numbers in dense kernels"
     parts = []
     for batch_size, measured in timings.items():
@@ -80,7 +84,8 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     for name, sizes in result["networks"].items():
-        cells = [f"{sizes['num_parameters']:,}", f"{sizes['num_not_zero']:,}", f"{sizes['multiply_adds'] / 1e6:.2f} M"]
+        adds = "" if sizes["multiply_adds"] is None else f"{sizes['multiply_adds'] / 1e6:.2f} M"
+        cells = [f"{sizes['num_parameters']:,}", f"{sizes['num_not_zero']:,}", adds]
         for measured in result["latency"].values():
             faster = measured["speedup"].get(name)
             times = f" (x{faster['median']:.2f})" if faster else ""
@@ -88,12 +93,13 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         table.add_row(name, *cells)
     console.print(table)
     theory, written = result["theoretical_speedup"], result["written"]
-    ratio = result["networks"]["dense"]["multiply_adds"] / result["networks"][written]["multiply_adds"]
+    counts = [result["networks"][name]["multiply_adds"] for name in ("dense", written)]
+    ratio = "not counted" if None in counts else f"{counts[0] / counts[1]:.2f}"
+    skipped = "not counted" if theory is None else theory if isinstance(theory, str) else f"{theory:.2f}"
     files = ", ".join(f"{name} ({file['max_difference']:.1e})" for name, file in result["files"].items())
     num_images = max(file["num_images"] for file in result["files"].values())
     for line in (
-        f"theoretical speed-up if zeros were skipped {theory if isinstance(theory, str) else f'{theory:.2f}'}; "
-        f"dense has {ratio:.2f} times the multiply-adds of {written}",
+        f"theoretical speed-up if zeros were skipped: {skipped}; multiply-adds of dense over those of {written}: {ratio}",
         f"medians on {result['processor']}, threads: {result['threads']}, PyTorch {result['torch']}; x: times as fast as dense",
         f"written: {written} as {files}; in brackets the largest difference from masked on {num_images} test images, "
         "relative to the largest output",

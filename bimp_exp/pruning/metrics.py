@@ -3,8 +3,9 @@
     speed-up = F_dense / F_sparse,  F_dense = sum_l m_l,  F_sparse = sum_l m_l * nonzero_l / size_l
 
 where m_l are the multiply-adds of layer l for one image (ShrinkBench, Blalock et al. 2020). Biases,
-normalisation, activations, pooling and attention products are not counted. ``padding_blind`` gives the
-counts of the paper's code instead of the exact ones.
+normalisation, activations, pooling and attention products are not counted. Where a prunable weight is used in
+a way that cannot be counted, there is no total and no speed-up. ``padding_blind`` gives the counts of the
+paper's code instead of the exact ones.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ class LayerCount:
 
 
 class Speedup(NamedTuple):
-    """Multiply-adds of one image, dense and with zeros skipped, and their ratio."""
+    """Multiply-adds of one image, dense and with zeros skipped, and their ratio; all None where a weight is not counted."""
 
-    dense: int
-    sparse: float
-    speedup: float
+    dense: int | None
+    sparse: float | None
+    speedup: float | None
 
 
 def layer_counts(model: nn.Module, *, every_weight: bool = False) -> list[LayerCount]:
@@ -59,8 +60,17 @@ def sparsity_all_parameters(model: nn.Module) -> float:
     return _ratio(sum(_num_zeros(parameters)), sum(p.numel() for p in parameters))
 
 
-def multiply_adds(model: nn.Module, item: Any, *, padding_blind: bool = False) -> dict[str, int]:
-    """Multiply-adds of one item for each prunable weight, by name; 0 if not used.
+def not_prunable(model: nn.Module, *, every_weight: bool = False) -> dict[str, int]:
+    """Size of each weight matrix (parameter of two or more dimensions) that is not prunable, by name, in module order.
+
+    Embeddings, for example, and ``in_proj_weight`` of nn.MultiheadAttention, which is no module's ``weight``.
+    """
+    seen = {id(weight) for weight in prunable(model, every_weight=every_weight).values()}
+    return {name: p.numel() for name, p in model.named_parameters() if p.ndim >= 2 and id(p) not in seen}
+
+
+def multiply_adds(model: nn.Module, item: Any, *, padding_blind: bool = False) -> dict[str, int | None]:
+    """Multiply-adds of one item for each prunable weight, by name.
 
     item: what the model is given for it, or the shape of that without the batch, of which an all-zero tensor is made.
 
@@ -68,18 +78,19 @@ def multiply_adds(model: nn.Module, item: Any, *, padding_blind: bool = False) -
     is the published code's rule: a convolution's output has ceil(side / stride) pixels whatever its padding,
     groups are ignored, a linear layer counts once however many tokens it sees, and dilation is refused
     (ConfigError). One forward pass in eval mode; the model's flags and buffers and the random
-    state are as before afterwards. Layers that bypass their forward (nn.MultiheadAttention) are not seen.
+    state are as before afterwards. None for a weight whose module is never called: it is not used, or used by
+    another module (nn.MultiheadAttention does so with ``out_proj``), and these cannot be told apart.
     """
     weights = prunable(model)
     if not weights:
         return {}
     names = {id(weight): name for name, weight in weights.items()}
-    counts = dict.fromkeys(weights, 0)
+    counts: dict[str, int | None] = dict.fromkeys(weights)
     count = _padding_blind_count if padding_blind else _exact_count
 
     def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         name = names[id(module.weight)]
-        counts[name] += count(name, module, inputs[0], output)
+        counts[name] = (counts[name] or 0) + count(name, module, inputs[0], output)
 
     like = next(iter(weights.values()))
     flags = [(module, module.training) for module in model.modules()]
@@ -102,8 +113,14 @@ def _inputs(item: Any, like: Tensor) -> Any:
     return like.new_zeros(1, *item) if is_shape else item
 
 
+def total(multiply_adds: Mapping[str, int | None]) -> int | None:
+    """Of all weights together; None where one is not counted."""
+    counted = [num for num in multiply_adds.values() if num is not None]
+    return sum(counted) if len(counted) == len(multiply_adds) else None
+
+
 def theoretical_speedup(
-    multiply_adds: Mapping[str, int], counts: Iterable[LayerCount], *, padding_blind: bool = False
+    multiply_adds: Mapping[str, int | None], counts: Iterable[LayerCount], *, padding_blind: bool = False
 ) -> Speedup:
     """From ``multiply_adds(model, ...)`` and ``layer_counts(model)``; infinite where no multiply-add is left.
 
@@ -111,7 +128,9 @@ def theoretical_speedup(
     """
     by_name = {c.name: c for c in counts}
     used = [(num, by_name[name]) for name, num in multiply_adds.items() if num]
-    dense = sum(num for num, _ in used)
+    dense = total(multiply_adds)
+    if dense is None:
+        return Speedup(None, None, None)
     sparse = math.fsum(num * (c.num_weights - c.num_zeros) / c.num_weights for num, c in used)
     if padding_blind:
         sparse = float(int(sparse))

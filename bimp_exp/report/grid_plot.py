@@ -1,4 +1,4 @@
-"""The plot of a sweep's grid: mean test accuracy and standard deviation over the values of one swept key."""
+"""The plot of a sweep's grid: mean and standard deviation of the test metric over the values of one swept key."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ WIDE = 50  # from this ratio of largest to smallest value on, the x axis is loga
 
 
 def grid_figure(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure:
-    """Test accuracy [%] over the swept numeric key with most values, or without one over the most categories.
+    """The test metric [%] over the swept numeric key with most values, or without one over the most categories.
 
     A line per value of the next key (categories first), a panel per combination of the rest (the first 24). Where some
-    cells lack some keys (a union of grids) it is the trade-off between accuracy and the sparsity that was reached.
+    cells lack some keys (a union of grids) it is the trade-off between the metric and the sparsity that was reached.
     """
     shared = [key for key in keys if not any(map(is_absent, frame[key]))]
     if len(shared) < len(keys):
@@ -61,7 +61,7 @@ def grid_figure(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure
 
 
 def _trade_off(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure:
-    """Test accuracy over the reached sparsity; a line per combination of ``keys``, the ones that all cells have."""
+    """The test metric over the reached sparsity; a line per combination of ``keys``, the ones that all cells have."""
     figure = new_figure(8, 4.8)
     axes = figure.subplots()
     for number, (label, part) in enumerate(_split(frame, keys).items()):

@@ -138,8 +138,8 @@ def _entry(settings: dict[Values, list[Result]], hidden: Sequence[str]) -> Entry
         return len(item[1]), _mean(result.final.validation for result in item[1])
 
     setting, results = max(settings.items(), key=merit)
-    finals, budgets = [result.final for result in results], [result.budget for result in results]
-    off = dict.fromkeys(f"{b.epochs_used:g}/{b.epochs:g}" for b in budgets if b.epochs_used != b.epochs)
+    finals = [result.final for result in results]
+    off = dict.fromkeys(result.budget.deviation for result in results if result.budget.deviation)
     return Entry(
         setting=_present(dict(zip(hidden, setting, strict=True))),
         num_settings=len(settings),

@@ -58,6 +58,8 @@ def notes(made: Pivot, metric: str) -> list[str]:
             f"A run stands under the sparsity that it reached within {100 * made.within:g} %, asked for or not; others are left"
             " out."
         ]
+    if any(isinstance(place, Entry) for place in made.places.values()):
+        lines += [f"Sparsity of all parameters: {_sparsities(made)}."]
     if made.hidden_keys:
         lines += [
             "Of several settings of the other keys in one place, the one with most runs there is listed, and of these the one of"
@@ -108,6 +110,18 @@ def flat(made: Pivot) -> pd.DataFrame:
 def _usual_n(made: Pivot) -> int:
     counts = Counter(len(place.tests) for place in made.places.values() if isinstance(place, Entry))
     return max(counts, key=lambda n: (counts[n], n), default=0)
+
+
+def _sparsities(made: Pivot) -> str:
+    """For each column, from the lowest to the highest in its places."""
+    found: dict[str, list[float]] = {}
+    for (_, column), place in made.places.items():
+        if isinstance(place, Entry):
+            found.setdefault(_settings(made.column_keys, column), []).append(place.sparsity_all_parameters)
+    ranges = {
+        name: dict.fromkeys((render.percent(min(all_)), render.percent(max(all_)))) for name, all_ in found.items()
+    }
+    return "; ".join(f"{' to '.join(ends)} % for {name}" for name, ends in ranges.items())
 
 
 def _cell(place: Entry | Closest | None, usual: int) -> str:

@@ -38,26 +38,16 @@ div { overflow-x: auto }
 <h1>{{ sweep.name }}</h1>
 <p><code>{{ sweep.command }}</code></p>
 <div><table>
-<tr>{% for cell in head %}<th>{{ cell }}</th>{% endfor %}</tr>
-{% for row in body %}
-<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}
-</table></div>
-{% for note in notes %}
-<p>{{ note }}</p>
-{% endfor %}
-{% if sweep.problems %}
-<h2>Runs without a result</h2>
+<tr>{% for cell in table[0] %}<th>{{ cell }}</th>{% endfor %}</tr>
+{% for row in table[1:] %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table></div>
+{% for note in notes %}<p>{{ note }}</p>
+{% endfor %}{% if sweep.problems %}<h2>Runs without a result</h2>
 <ul>
-{% for name, problem in sweep.problems %}
-<li>{{ name }}: {{ problem }}</li>
-{% endfor %}
-</ul>
-{% endif %}
-{% if plot %}
-<p><img alt="the table as a plot" src="data:image/png;base64,{{ plot }}"></p>
-{% endif %}
-</body></html>
+{% for name, problem in sweep.problems %}<li>{{ name }}: {{ problem }}</li>
+{% endfor %}</ul>
+{% endif %}{% if plot %}<p><img alt="the table as a plot" src="data:image/png;base64,{{ plot }}"></p>
+{% endif %}</body></html>
 """
 
 
@@ -164,9 +154,9 @@ def latex(table: Rows) -> str:
 
 def html(sweep: Sweep, table: Rows, notes: Sequence[str], image: bytes | None) -> str:
     """The page as one HTML file, with the plot (a PNG) inside it if there is one."""
-    page = Environment(autoescape=True, trim_blocks=True, keep_trailing_newline=True).from_string(PAGE)
+    page = Environment(autoescape=True, keep_trailing_newline=True).from_string(PAGE)
     plot = b64encode(image).decode() if image else ""
-    return page.render(sweep=sweep, head=table[0], body=table[1:], notes=notes, plot=plot)
+    return page.render(sweep=sweep, table=table, notes=notes, plot=plot)
 
 
 def rich_table(title: str, table: Rows) -> Table:

@@ -109,9 +109,6 @@ def _row(runs: Sequence[Run]) -> dict[str, Any]:
     last = [pruning for result in results if (pruning := result.phases[-1].pruning)]
     after = [{candidate.phase: candidate.test for candidate in result.candidates or ()} for result in results]
     two = [(result.final, tests) for result, tests in zip(results, after, strict=True) if tests.keys() >= set(BOTH)]
-    off = {
-        f"{budget.epochs_used:g}/{budget.epochs:g}": None for budget in budgets if budget.epochs_used != budget.epochs
-    }
     return {
         "n": len(results),
         "status": ", ".join(f"{count} {status}" for status, count in counts.items()),
@@ -128,7 +125,7 @@ def _row(runs: Sequence[Run]) -> dict[str, Any]:
         "multiply_adds": _mean(result.ledger.multiply_adds for result in results if result.ledger),
         "images_per_second": _mean(result.images_per_second for result in results),
         "seconds": _mean(result.seconds_of_phases for result in results),
-        "off_budget": ", ".join(off),
+        "off_budget": ", ".join(dict.fromkeys(budget.deviation for budget in budgets if budget.deviation)),
     }
 
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from bimp_exp.errors import DataError
-from bimp_exp.results.schema import CellFacts, Json, PhaseResult, Result, RunFacts, SweepFacts
+from bimp_exp.results.codec import Json
+from bimp_exp.results.schema import CellFacts, PhaseResult, Result, RunFacts, SweepFacts
 
 T = TypeVar("T", bound=Json)
 

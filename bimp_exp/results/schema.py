@@ -1,36 +1,17 @@
 """What result.json, run.json and sweep.json hold, typed. Scores are of the task's metric, in [0, 1], one per split of the data.
 
-A field has the name of its key in the file, and the order of the fields is that of the keys. A field whose default is None is
-left out of the file where it is None: files of older versions lack it too. Numbers stay int or float as they are, so that a
-result that is read and written again has the same bytes. Imports no PyTorch.
+A field has the name of its key in the file, and the order of the fields is that of the keys. Of several bases the last comes
+first: the keys of ``Final`` are those of a candidate, then those of a network. Imports no PyTorch.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cache
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
-from pydantic import TypeAdapter
+from bimp_exp.results.codec import Json
 
 Real = int | float
-
-
-class Json:
-    """To and from JSON, for the dataclasses below."""
-
-    def to_json(self) -> dict[str, Any]:
-        """As nested dicts and lists that ``json`` can write; an infinite number becomes "inf"."""
-        encoded: dict[str, Any] = _encode(self)
-        return encoded
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of ``to_json``; keys that are not known are ignored. ValueError names the key that is wrong."""
-        decoded: Self = _adapter(cls).validate_python(values)  # type: ignore[arg-type]  # a class is hashable
-        return decoded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +152,11 @@ class BudgetUse(Json):
     num_steps: int
     num_images: int
 
+    @property
+    def deviation(self) -> str:
+        """ "used/allowed" where the run did not use exactly its budget, else ""."""
+        return "" if self.epochs_used == self.epochs else f"{self.epochs_used:g}/{self.epochs:g}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger(Json):
@@ -255,19 +241,3 @@ class SweepFacts(Json):
     swept: list[str]
     runs: list[str]
     cells: dict[str, CellFacts] = field(default_factory=dict)
-
-
-@cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
-def _encode(value: Any) -> Any:
-    if is_dataclass(value):
-        values = ((f, getattr(value, f.name)) for f in fields(value))
-        return {f.name: _encode(v) for f, v in values if v is not None or f.default is not None}
-    if isinstance(value, Mapping):
-        return {key: _encode(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encode(entry) for entry in value]
-    return "inf" if value == math.inf else value

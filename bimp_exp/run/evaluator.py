@@ -87,9 +87,10 @@ class Evaluator:
             multiply_adds_sparse=sparse,
             theoretical_speedup=speedup,
             layers=tuple(LayerFacts(**vars(count), multiply_adds=layers.get(count.name, 0)) for count in counts),
+            not_prunable=metrics.not_prunable(self.net.model, every_weight=c.prune_every_weight) or None,
         )
 
-    def multiply_adds(self, *, padding_blind: bool = False) -> dict[str, int]:
+    def multiply_adds(self, *, padding_blind: bool = False) -> dict[str, int | None]:
         """Of one item, by prunable weight; the network must be a plain one."""
         like = next(iter(self.net.weights.values()), None)
         return metrics.multiply_adds(self.net.model, self.env.task.example(1, like=like), padding_blind=padding_blind)

@@ -41,6 +41,9 @@ def execute(env: Env, phases: Phases, log: Log, *, wait: bool = True, most_phase
     most_phases: stop after that many, with no result. None: all.
     """
     started = time.perf_counter()
+    if sizes := env.experiment.not_prunable():
+        names = ", ".join(f"{name} ({size:,} weights)" for name, size in sizes.items())
+        log.display.note(f"not pruned, whatever the sparsity: {names}")
     number, state = _latest(env, phases)
     log.restart(state.log)
     for planned in env.plan.phases[number:most_phases]:
@@ -56,6 +59,7 @@ def execute(env: Env, phases: Phases, log: Log, *, wait: bool = True, most_phase
         log.writer.sync()
     if len(state.log.phases) < len(env.keys):
         return None
+    log.restart(state.log)  # if another process held the folder for a while, its lines are among ours
     return build_result(env, state, log, started)
 
 

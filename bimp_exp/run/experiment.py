@@ -16,6 +16,7 @@ from bimp_exp.errors import ConfigError
 from bimp_exp.lr import Original
 from bimp_exp.method.base import Method, MethodContext
 from bimp_exp.optim import SGD
+from bimp_exp.pruning import metrics
 from bimp_exp.pruning import weights as pruning
 from bimp_exp.results.writer import Tracking
 from bimp_exp.run import checkpoint
@@ -77,6 +78,12 @@ class Experiment:
         self.method.check(self.context(model, weights))
         if self.dense_checkpoint is not None:
             checkpoint.check(self.dense_checkpoint, model)
+
+    def not_prunable(self) -> dict[str, int]:
+        """Names and sizes of the network's weight matrices that are never pruned, whatever the sparsity."""
+        with torch.device("meta"):
+            model = self.dataset.task.build(self.model)
+        return metrics.not_prunable(model, every_weight=self.conventions.prune_every_weight)
 
     def _check_last_batch(self, plan: Plan, model: nn.Module) -> None:
         """With more than one item batch-norm has enough; a forward pass takes a second, for imports."""

@@ -51,8 +51,11 @@ class Display:
         """Another process computes the phase; said once."""
         if not self._waiting:
             self._waiting = True
-            text = f"{self.name}: waits for {planned.phase.name}, which another process computes"
-            self._console.print(text, highlight=False, soft_wrap=True)
+            self.note(f"waits for {planned.phase.name}, which another process computes")
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        self._console.print(f"{self.name}: {text}", highlight=False, markup=False, soft_wrap=True)
 
     def step(self, done: int, num_images: int, loss: Tensor, rate: float) -> None:
         """After each optimiser step: steps done in this phase, images in it, its loss (on the device), its rate."""

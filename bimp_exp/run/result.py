@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 from bimp_exp.lr import Schedule
+from bimp_exp.pruning import metrics
 from bimp_exp.results.ledger import ledger
 from bimp_exp.results.schema import BudgetUse, Final, LearningRateCurve, Result
 from bimp_exp.run.evaluator import Evaluator
@@ -27,6 +28,8 @@ def build_result(env: Env, state: RunState, log: Log, started: float) -> Result:
         net.model.load_state_dict(state.best_weights)
     evaluator = Evaluator(env=env, net=net, num_items=results.images_evaluated)
     facts = evaluator.facts()
+    if uncounted := [layer.name for layer in facts.layers if layer.multiply_adds is None]:
+        log.display.note(f"no multiply-adds and no speed-up, since these weights are not counted: {', '.join(uncounted)}")
     best = max(results.candidates, key=lambda candidate: float(candidate.validation))
     copy = x.network()
     copy.load_state_dict(log.writer.save(net.model.state_dict()))
@@ -35,7 +38,7 @@ def build_result(env: Env, state: RunState, log: Log, started: float) -> Result:
     seconds = time.perf_counter() - started
     spent = ledger(
         results.phases,
-        multiply_adds=sum(evaluator.multiply_adds().values()),
+        multiply_adds=metrics.total(evaluator.multiply_adds()),
         seconds=seconds,
         images_evaluated=results.images_evaluated,
         extra_passes=results.extra_passes,

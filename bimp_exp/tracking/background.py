@@ -93,7 +93,7 @@ class Backlog:
 
 
 def main() -> None:
-    """See the module."""
+    """Read what is to be mirrored in one thread and mirror it in another."""
     os.nice(NICE)
     logging.basicConfig(format="%(message)s")
     uri, experiment = sys.argv[1:]

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 MAX_METRICS = 1000  # MLflow's limits for one log_batch: metrics, and params or tags
 MAX_TAG = 8000  # characters
 MAX_PARAMS = 100
-SUMMARY = [f"summary.{suffix}" for suffix in ("csv", "html", "md", "png")]
+SUMMARY = [f"summary.{suffix}" for suffix in ("csv", "html", "md", "png", "tex")]
 
 
 class Mirror:
@@ -98,21 +98,16 @@ class Mirror:
             self._set_status(mirror, [run])
 
     def mirror_sweep(self, folder: Path, *, over: bool) -> None:
-        """What ``sync_sweep`` does, but for what it does about errors."""
+        """As ``sync_sweep``, but errors are raised."""
         with open_book(folder) as book:
             sweep = read_sweep(folder)
             cells = [run.swept for run in sweep.runs if run.swept is not None]
-            swept = {
-                key: ", ".join(dict.fromkeys(str(cell[key]) for cell in cells if key in cell))
-                for key in sweep.facts.swept
-            }
+            keys = sweep.facts.swept
+            swept = {key: ", ".join(dict.fromkeys(str(cell[key]) for cell in cells if key in cell)) for key in keys}
             params = entries.flatten(swept) if len(cells) == len(sweep.runs) else {}
             mirror = self._run(book, folder, params=params, start=_start(sweep.runs), lines=[])
-            tags = {
-                "bimp.command": sweep.command[: entries.MAX_TEXT],
-                "mlflow.note.content": _note(folder / "summary.md"),
-            }
-            self._set_tags(mirror, folder, sweep.name, tags)
+            note, command = _note(folder / "summary.md"), sweep.command[: entries.MAX_TEXT]
+            self._set_tags(mirror, folder, sweep.name, {"bimp.command": command, "mlflow.note.content": note})
             self._attach(book, mirror, [folder / "sweep.json", *(folder / name for name in SUMMARY)])
             self._set_status(mirror, sweep.runs, over)
 
@@ -155,11 +150,7 @@ class Mirror:
 
     def _create(self, folder: Path, start: int) -> Any:
         client, experiment_id = self._connect()
-        tags = {
-            "bimp.run_dir": folder.as_uri(),
-            "mlflow.source.name": "run.py",
-            "mlflow.user": _user(),
-        }
+        tags = {"bimp.run_dir": folder.as_uri(), "mlflow.source.name": "run.py", "mlflow.user": _user()}
         return client.create_run(experiment_id, start_time=start, tags=tags, run_name=folder.name)
 
     def _adopt_children(self, old: str, new: str) -> None:

@@ -203,6 +203,6 @@ def test_speedup_is_paired_by_round() -> None:
     ],
 )
 def test_a_gain_must_be_there_in_most_rounds(low: float, median: float, high: float, said: str) -> None:
-    sizes = {"dense": {"multiply_adds": 2}, "free": {"multiply_adds": 1}}
+    sizes = {"dense": {"num_parameters": 2}, "free": {"num_parameters": 1}}
     timings = {"8": {"speedup": {"free": {"low": low, "median": median, "high": high}}}}
     assert comparison.verdict("free", sizes, timings) == said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -144,10 +145,16 @@ def test_marks(made: Pivot) -> None:
     }
 
 
+def edit(run: Path, **final: float) -> None:
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps(result | {"final": result["final"] | final}))
+
+
 def test_files(tmp_path: Path) -> None:
     folder = make_sweep(
         tmp_path / "s", [*union(), ({"method": "imp", "sparsity": 0.9, "seed": 3}, {"status": "failed"})]
     )
+    edit(folder / "method=gmp sparsity=0.95 seed=0", sparsity_all_parameters=0.88)
     console = Console(file=StringIO(), width=30)
     pivot_table.report(read_sweep(folder), folder, ["method"], ["sparsity"], console)
     text = (folder / "pivot.md").read_text()
@@ -158,6 +165,7 @@ def test_files(tmp_path: Path) -> None:
     assert "n = 3 runs unless a cell says otherwise" in text
     assert "method=str, sparsity=0.9: method.initial=-3 (of 2), sparsity reached 90.00 %." in text
     assert "method=str, sparsity=0.95: blank, the closest is 97.00 % with method.initial=-1." in text
+    assert "Sparsity of all parameters: 45.00 % for sparsity=0.9; 45.00 to 59.33 % for sparsity=0.95." in text
     assert "failed: budget.cycles: 0 is not legal" in text
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert "91.00 ± 1.00 *" in printed

@@ -251,6 +251,50 @@ def test_one_line_for_a_folder_that_is_no_sweep(tmp_path: Path, file: str, conte
     assert "\n" not in str(error.value)
 
 
+def test_a_speedup_that_was_not_counted_is_blank_and_said_of_a_run(tmp_path: Path) -> None:
+    half = {"theoretical_speedup": None, "forward_multiply_adds": None, "backward_multiply_adds": None}
+    runs = [({"model": "vit"}, half), ({"model": "resnet"}, {})]
+    sweep = make_sweep(tmp_path / "s", runs)
+    frame = summarise(sweep)
+    assert pd.isna(frame["theoretical_speedup"][0])
+    assert pd.isna(frame["multiply_adds"][0])
+    assert frame["theoretical_speedup"][1] == 2
+    write_summary(read_sweep(sweep), sweep)
+    assert "| vit | 90.00 |  |  |" in (sweep / "summary.md").read_text()
+    assert "theoretical speed-up not counted" in printed(print_run, sweep / "model=vit")
+
+
+def test_the_table_in_latex(grid: Path) -> None:
+    write_summary(read_sweep(grid), grid)
+    text = (grid / "summary.tex").read_text()
+    assert r"clr & 2 & 3 &  & 92.00 $\pm$ 2.00 & 91.00 & 75.00 & 67.50 & 2 & 8 & 48000000 &  & 20 \\" in text
+    assert r"test accuracy [\%]" in text
+
+
+def test_a_metric_of_another_name_is_called_by_it(tmp_path: Path) -> None:
+    """Nothing but run.json says what the metric is."""
+    sweep = make_sweep(tmp_path / "s", [({"method": "gmp"}, {"after": (0.8, 0.9)}), ({"method": "imp"}, {})])
+    for run in ("method=gmp", "method=imp"):
+        facts = json.loads((sweep / run / "run.json").read_text())
+        (sweep / run / "run.json").write_text(json.dumps(facts | {"metric": "mean IoU"}))
+    write_summary(read_sweep(sweep), sweep)
+    text = (sweep / "summary.html").read_text()
+    assert "test mean IoU [%]" in text
+    assert "of higher validation mean IoU" in text
+    assert "accuracy" not in text
+
+
+@pytest.mark.parametrize("key", ["phases", "final"])
+def test_a_result_without_a_key_is_one_line_that_names_it(tmp_path: Path, key: str) -> None:
+    run = make_run(tmp_path / "r")
+    result = json.loads((run / "result.json").read_text())
+    del result[key]
+    (run / "result.json").write_text(json.dumps(result))
+    with pytest.raises(DataError, match=rf"result\.json: {key}: field required; restore the file") as error:
+        read_run(run)
+    assert "\n" not in str(error.value)
+
+
 def test_a_result_outweighs_an_earlier_failure(tmp_path: Path) -> None:
     run = make_run(tmp_path / "r")
     (run / "failed.json").write_text('{"error": "node died", "kind": "OSError"}')
