@@ -140,7 +140,7 @@ def test_a_planted_command_in_a_sweep_is_one_line_and_nothing_is_done(sweep: Pat
     before = sorted(sweep.rglob("*"))
     for words in (
         ["bimp_exp.sweep.worker", str(sweep)],
-        ["bimp_exp.cli.store", "remove", "--unused", "--results", str(sweep), "."],
+        ["bimp_exp", "store", "remove", "--unused", "--results", str(sweep), "."],
     ):
         done = command(sweep, *words)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
@@ -156,7 +156,7 @@ def test_a_planted_command_in_the_folder_of_a_run_is_one_line_and_nothing_is_wri
     for group in ("dataset", "model"):
         (run / "config.yaml").write_text(yaml.safe_dump({**config, group: planted(sweep)}))
         before = sorted(sweep.rglob("*"))
-        done = command(sweep, "bimp_exp.cli.export", str(run))
+        done = command(sweep, "bimp_exp", "export", str(run))
         assert (done.returncode, done.stdout) == (2, "")
         path = run / "config.yaml"
         assert done.stderr.startswith(f"error: {path}: {group}._target_=pathlib.Path.touch is not of bimp_exp")
