@@ -5,6 +5,8 @@ In a checkout ``conf/`` and ``sweeps/`` stand beside the package; a wheel holds 
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -15,3 +17,9 @@ ROOT = PACKAGE.parent
 DATA = PACKAGE if INSTALLED else ROOT
 CONF = DATA / "conf"
 SWEEPS = DATA / "sweeps"
+
+
+def search_current_folder() -> None:
+    """Let modules of the user's own be imported from the current folder, if nothing else that Python searches has the name."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())

@@ -12,6 +12,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from bimp_exp.run.process import Process
+from bimp_exp.sweep.grid import Started
 from bimp_exp.sweep.launcher import GridLauncher, check_at_least_one
 
 
@@ -54,14 +55,14 @@ class LocalLauncher(GridLauncher):
                 f"{', '.join(given)}: no effect without SLURM; this machine's key is hydra.launcher.jobs, the number of processes"
             )
 
-    def work(self, folder: Path, num_retried: int, process: Process) -> None:
+    def work(self, folder: Path, started: Started, process: Process) -> None:
         from bimp_exp.errors import UserError
         from bimp_exp.sweep import grid, pool, worker
 
         try:
             if self.jobs == 1:
-                worker.work(folder, process)
-            elif pool.work(folder, self.jobs) and (left := worker.left(folder)):
+                worker.work(folder, process, allow=started.allow)
+            elif pool.work(folder, self.jobs, allow=started.allow) and (left := worker.left(folder)):
                 raise UserError(f"processes were lost, {len(left)} runs are not done; the same command continues them")
         finally:
             grid.finish(folder, self.config, process)

@@ -12,6 +12,7 @@ from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from omegaconf import OmegaConf
 
 from bimp_exp.run.process import Process
+from bimp_exp.sweep.grid import Started
 from bimp_exp.sweep.launcher import GridLauncher, check_at_least_one
 
 POLL = 5.0  # seconds
@@ -63,11 +64,18 @@ class BimpSlurmLauncher(GridLauncher):
                 "hydra.launcher.submitit_folder must be a plain folder; each job gets one of its own there"
             )
 
-    def work(self, folder: Path, num_retried: int, process: Process) -> None:
+    def work(self, folder: Path, started: Started, process: Process) -> None:
         """With ``wait``, or where nothing is left to do, to the end of the sweep; UserError where SLURM refuses the jobs."""
         from bimp_exp.sweep import grid, slurm
 
-        submitted = slurm.submit(folder, self.settings, most=self.jobs, packed=self.packed, again=num_retried > 0)
+        submitted = slurm.submit(
+            folder,
+            self.settings,
+            most=self.jobs,
+            packed=self.packed,
+            again=started.num_retried > 0,
+            allow=started.allow,
+        )
         slurm.say(submitted, folder)
         if self.wait or not submitted.runs:
             slurm.wait(folder, POLL)

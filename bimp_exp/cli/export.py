@@ -7,6 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bimp_exp.config.trust import ALLOW
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run, in which formats, and for which batches."""
@@ -17,13 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", type=_count, default=128, metavar="N", help="images at once that it shall be fast for (128)"
     )
+    parser.add_argument("--allow", metavar="MODULE", action="append", default=[], help=ALLOW)
 
 
 def run(given: argparse.Namespace) -> None:
     """Export the network, then show its size and speed."""
     from bimp_exp.export import comparison, from_run  # PyTorch takes its time; --help and mistakes need none of it
 
-    result = from_run.export_run(given.folder, onnx=given.onnx, batch_size=given.batch_size)
+    result = from_run.export_run(given.folder, onnx=given.onnx, batch_size=given.batch_size, allow=given.allow)
     comparison.show(result, Console())
 
 

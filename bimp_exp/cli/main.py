@@ -14,6 +14,7 @@ from importlib import import_module
 from bimp_exp import __version__
 from bimp_exp.cli.commands import Parser
 from bimp_exp.errors import UserError, printable
+from bimp_exp.paths import search_current_folder
 
 COMMANDS = {
     "run": "train, prune and retrain: one run, or a grid of runs (the same as python run.py)",
@@ -37,6 +38,7 @@ def exit_status(task: Callable[[], int | None]) -> int:
 
     An error that a user can cause becomes one line and status 2; with HYDRA_FULL_ERROR=1 every error shows its traceback.
     """
+    search_current_folder()
     try:
         return task() or 0
     except KeyboardInterrupt:

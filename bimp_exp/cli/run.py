@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from bimp_exp import files
-from bimp_exp.config import choices
+from bimp_exp.config import choices, naming
 from bimp_exp.config.messages import explain
 from bimp_exp.config.resolve import resolve
 from bimp_exp.errors import ConfigError, UserError
@@ -95,7 +95,7 @@ def _launch(cfg: DictConfig) -> float | None:
     planned = plan.from_config(config)
     console = Console()
     folder = Path(hydra.runtime.output_dir)
-    identity = cells.identity(dict(hydra.runtime.choices), config)
+    identity = cells.identity(naming.options(hydra.runtime.choices, config, naming.folders(hydra.runtime)), config)
     with Process() as process:
         if asks["plan"]:
             single.experiment(config, process)

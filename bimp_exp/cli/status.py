@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,7 +27,8 @@ from rich.live import Live
 from rich.text import Text
 
 from bimp_exp.cli.commands import columns
-from bimp_exp.errors import DataError
+from bimp_exp.config.trust import ALLOW, from_file
+from bimp_exp.errors import ConfigError, DataError
 from bimp_exp.lease import living
 from bimp_exp.results import reader as disk
 from bimp_exp.run import plan
@@ -68,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     watching = f"until nothing waits or runs; on a terminal it is shown anew every {REFRESH:g} seconds"
     parser.add_argument("--watch", action="store_true", help=watching)
+    parser.add_argument("--allow", metavar="MODULE", action="append", default=[], help=ALLOW)
 
 
 def run(given: argparse.Namespace) -> None:
@@ -78,7 +80,7 @@ def run(given: argparse.Namespace) -> None:
     with live or nullcontext():
         while True:
             statuses = [look(folder) for folder in folders]
-            shown = Text("\n".join(text(statuses)))
+            shown = Text("\n".join(text(statuses, given.allow)))
             if live:
                 live.update(shown, refresh=True)
             if not given.watch or all(status.over for status in statuses):
@@ -121,12 +123,15 @@ def _num_starts(run: Path) -> int:
     return int(facts.get("starts", 0))
 
 
-def text(statuses: Sequence[Status]) -> list[str]:
-    """The lines that are shown: of each sweep its name, the counts, the runs under way and the failures."""
-    return [line for status in statuses for line in [*_text(status), ""]][:-1]
+def text(statuses: Sequence[Status], allow: Collection[str] = ()) -> list[str]:
+    """The lines that are shown: of each sweep its name, the counts, the runs under way and the failures.
+
+    allow: modules that a run's config.yaml may name beside bimp_exp's own; the progress of another run is not known.
+    """
+    return [line for status in statuses for line in [*_text(status, allow), ""]][:-1]
 
 
-def _text(status: Status) -> list[str]:
+def _text(status: Status, allow: Collection[str]) -> list[str]:
     counts = {state: f"{len(status.runs[state])} {state}" for state in STATES}
     if status.broken_off:
         counts["waiting"] += f" ({status.broken_off} broken off)"
@@ -136,8 +141,15 @@ def _text(status: Status) -> list[str]:
         lines += squeue.lines(status.folder)
     if status.runs["running"]:
         slowdown = evaluation_slowdown([status.folder / run for run in status.runs["done"]])
-        rows = [[_name(status, run), *progress(status.folder / run, slowdown)] for run in status.runs["running"]]
-        lines += columns([["running", "phase", "epoch", "images/s", "left", "host"], *rows])
+        rows, notes = [["running", "phase", "epoch", "images/s", "left", "host"]], []
+        for run in status.runs["running"]:
+            try:
+                row = progress(status.folder / run, slowdown, allow)
+            except ConfigError as error:
+                row = ["", "", "", "", _host(status.folder / run)]
+                notes.append(f"no progress: {error}")
+            rows.append([_name(status, run), *row])
+        lines += [*columns(rows), *notes]
     for run in status.runs["failed"][:MOST]:
         failure = disk.read_json(status.folder / run / "failed.json") or {}
         lines.append(f"failed: {_name(status, run)}: {' '.join(str(failure.get('error', '')).split())}")
@@ -164,13 +176,12 @@ def _name(status: Status, run: str) -> str:
     return status.names.get(run, run)
 
 
-def progress(run: Path, slowdown: float) -> list[str]:
+def progress(run: Path, slowdown: float, allow: Collection[str] = ()) -> list[str]:
     """Phase, epoch, images per second, time left and host of a run under way; "" for what is not known yet.
 
     slowdown: how many times as long as training alone a run takes.
     """
-    host = str((living(run / "lease") or {}).get("host", ""))
-    planned = _planned(run)
+    host, planned = _host(run), _planned(run, allow)
     if planned is None:  # it has only just begun
         return ["", "", "", "", host]
     points = _last_points(run / "metrics.jsonl")
@@ -186,14 +197,18 @@ def progress(run: Path, slowdown: float) -> list[str]:
     return [phase, epoch, f"{rates[-1]:,.0f}", str(left), host]
 
 
+def _host(run: Path) -> str:
+    return str((living(run / "lease") or {}).get("host", ""))
+
+
 @cache
-def _plan(text: str) -> plan.Plan:
-    return plan.from_config(yaml.safe_load(text))
+def _plan(path: Path, text: str, allow: tuple[str, ...]) -> plan.Plan:
+    return plan.from_config(from_file(yaml.safe_load(text), path, allow))
 
 
-def _planned(run: Path) -> plan.Plan | None:
+def _planned(run: Path, allow: Collection[str]) -> plan.Plan | None:
     path = run / "config.yaml"
-    return _plan(path.read_text()) if path.exists() else None
+    return _plan(path, path.read_text(), tuple(allow)) if path.exists() else None
 
 
 def _last_points(path: Path) -> list[dict[str, Any]]:

@@ -9,12 +9,11 @@ the same on every machine.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import yaml
 from rich.filesize import decimal
 
 from bimp_exp.cli.commands import Parser, columns
+from bimp_exp.config.trust import ALLOW, NotAllowedError, from_file
 from bimp_exp.errors import DataError, UserError
 from bimp_exp.lease import Lease, living
 from bimp_exp.results import reader as disk
@@ -47,6 +47,12 @@ class Stored:
     @property
     def key(self) -> str:
         return self.folder.name
+
+    @property
+    def names(self) -> set[str | None]:
+        """The keys and the recipe by which runs know it."""
+        formerly = {self.about["formerly"]} if "formerly" in self.about else set[str]()
+        return {self.key, self.about.get("recipe"), *formerly}
 
     @property
     def status(self) -> str:
@@ -75,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove.add_argument(
         "--results", metavar="FOLDER", type=Path, default=Path("results"), help="where the runs are (%(default)s)"
     )
+    remove.add_argument("--allow", metavar="MODULE", action="append", default=[], help=ALLOW)
     remove.add_argument("--dry-run", action="store_true", help="only say what would be removed")
 
 
@@ -89,7 +96,7 @@ def run(given: argparse.Namespace) -> int:
         return 1 if verify(stored) else 0
     else:
         chosen = (
-            unused(stored, given.results, keep_finished=given.keep_finished)
+            unused(stored, given.results, keep_finished=given.keep_finished, allow=given.allow)
             if given.unused
             else [_only(stored, prefix) for prefix in dict.fromkeys(given.key)]
         )
@@ -150,46 +157,50 @@ def verify(stored: Sequence[Stored]) -> int:
     return damaged
 
 
-def unused(stored: Sequence[Stored], results: Path, *, keep_finished: bool) -> list[Stored]:
+def unused(
+    stored: Sequence[Stored], results: Path, *, keep_finished: bool, allow: Collection[str] = ()
+) -> list[Stored]:
     """Those that no run below ``results`` needs; one that does not tell its recipe counts as needed."""
     if not results.is_dir():
         raise DataError(f"{results}: there is no such folder; give --results the folder of the runs, whose needs count")
-    needed = needs(results, keep_finished=keep_finished)
-    return [
-        phase for phase in stored if not {phase.key, *map(phase.about.get, ("recipe", "formerly"))} - {None} & needed
-    ]
+    needed = needs(results, keep_finished=keep_finished, allow=allow)
+    return [phase for phase in stored if not phase.names & needed]
 
 
-def needs(results: Path, *, keep_finished: bool) -> set[str | None]:
+def needs(results: Path, *, keep_finished: bool, allow: Collection[str] = ()) -> set[str | None]:
     """Recipes and keys of what runs below ``results`` need, and None.
 
-    A run whose configuration is not legal (any more) needs nothing: this version of the code cannot do it.
+    A run whose configuration is not legal (any more) needs nothing: this version of the code cannot do it. One that names a module
+    of neither bimp_exp nor ``allow`` is an error, since what it needs is not known.
     """
     needed: set[str | None] = {None}
-    for config in unfinished(results):
-        with contextlib.suppress(UserError):
-            needed.update(_recipes(config))
+    for path, config in unfinished(results):
+        try:
+            needed.update(_recipes(from_file(config, path, allow)))
+        except NotAllowedError:
+            raise
+        except UserError:
+            continue
     if keep_finished:
         for folder in disk.find(results, "result.json"):
             needed.update(phase.key for phase in disk.read_phases(folder))
     return needed
 
 
-def unfinished(results: Path) -> Iterator[Mapping[str, Any]]:
-    """The configuration of each run without a result: those of the grids, then those that were begun otherwise."""
+def unfinished(results: Path) -> Iterator[tuple[Path, Any]]:
+    """File and configuration of each run without a result: those of the grids, then those that were begun otherwise."""
     seen: set[Path] = set()
     for folder in disk.find(results, "cells.json"):
         for name, cell in json.loads((folder / "cells.json").read_text()).items():
             seen.add(folder / name)
             if not (folder / name / "result.json").exists():
-                yield cell["config"]
+                yield folder / "cells.json", cell["config"]
     for folder in disk.find(results, "config.yaml"):
         if folder not in seen and not (folder / "result.json").exists():
-            yield yaml.load((folder / "config.yaml").read_text(), Loader=LOADER)
+            yield folder / "config.yaml", yaml.load((folder / "config.yaml").read_text(), Loader=LOADER)
 
 
 def _recipes(config: Mapping[str, Any]) -> list[str]:
-
     from bimp_exp.run import keys as numerics  # which imports PyTorch
 
     return numerics.phase_keys(config, plan.from_config(config), {})

@@ -35,6 +35,13 @@ def check(values: Mapping[str, Any]) -> None:
     _check_node(values, RUN, "")
 
 
+def check_part(values: Any, group: str) -> None:
+    """The same for the option of one config group."""
+    if not (isinstance(values, Mapping) and "_target_" in values):
+        raise ConfigError(f"{group}={plain(values)} must be one of its group's options: see conf/{group}")
+    _check_node(values, values["_target_"], group)
+
+
 def _check_node(values: Mapping[str, Any], target: str, path: str) -> None:
     supplied = SUPPLIED.get(path, ())
     found = signature(target)

@@ -25,15 +25,13 @@ def _parse(text: str) -> Override:
 
 
 def check(choices: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """ConfigError where a group was given a list, which Hydra merges into an option that nobody has written.
+    """ConfigError where a group was given a list, which Hydra merges into an option that nobody has written, or a mapping.
 
-    It then names no choice for the group.
+    Hydra then names no choice for the group.
     """
     for key in parameters(RUN):
         if isinstance(config.get(key), dict) and "_target_" in config[key] and key not in choices:
-            raise ConfigError(f"{key}: a group has one option, not a list; for a run with each, -m {key}=A,B")
-
-
-def groups(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Our config groups and the option chosen of each."""
-    return {key: value for key, value in choices.items() if not key.startswith(("hydra", "sweeps")) and value}
+            raise ConfigError(
+                f"{key}: a group has one option, neither a list nor a mapping; for a run with each, -m {key}=A,B; for one of your "
+                f"own, write FOLDER/{key}/NAME.yaml and give --config-dir FOLDER {key}=NAME"
+            )

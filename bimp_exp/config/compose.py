@@ -16,7 +16,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
-from bimp_exp.config import choices
+from bimp_exp.config import choices, naming
 from bimp_exp.config.check import REQUESTS
 from bimp_exp.config.choices import parse
 from bimp_exp.config.resolve import resolve, without_hydra
@@ -24,11 +24,17 @@ from bimp_exp.config.resolve import resolve, without_hydra
 
 @dataclass(frozen=True, kw_only=True)
 class Composed:
-    """A resolved configuration, the options that were chosen, and whether only its plan is wanted."""
+    """A resolved configuration, the options that were chosen, the folders they come from, and what else was asked for."""
 
     config: dict[str, Any]
     choices: dict[str, Any]
+    folders: tuple[str, ...] = ()
     asks: dict[str, Any]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was chosen of each of our groups, by its name."""
+        return naming.options(self.choices, self.config, self.folders)
 
 
 class Composer:
@@ -70,7 +76,10 @@ class Composer:
         config = self._load(overrides)
         values, asks = resolve(without_hydra(config))
         choices.check(config.hydra.runtime.choices, values)
-        return Composed(config=values, choices=dict(config.hydra.runtime.choices), asks=asks), config
+        runtime = config.hydra.runtime
+        return Composed(
+            config=values, choices=dict(runtime.choices), folders=naming.folders(runtime), asks=asks
+        ), config
 
 
 def _asks(override: Override) -> bool:

@@ -17,6 +17,7 @@ from bimp_exp.config.sources import definition
 from bimp_exp.errors import ConfigError
 from bimp_exp.paths import CONF
 
+ALLOW = "a module that a _target_ in the files may name beside bimp_exp's own; may be repeated"
 DEEPEST = 20  # levels of a configuration; YAML can make endless ones
 EXPERIMENT = re.compile(r"bimp_exp(\.\w+)*\.Experiment")  # it has lain elsewhere in earlier versions
 
@@ -33,10 +34,10 @@ def from_file(config: Any, where: object, allow: Collection[str] = ()) -> dict[s
     if not isinstance(config, dict):
         raise ConfigError(f"{where}: not the configuration of a run")
     for path, node in _nodes(config, where, ()):
+        if "_target_" in node:
+            _check_target(node["_target_"], path, where, allow)
         for key, value in node.items():
-            if key == "_target_":
-                _check_target(value, path, where, allow)
-            elif isinstance(key, str) and key.startswith("_") and key not in INSTRUCTIONS:
+            if isinstance(key, str) and key.startswith("_") and key not in INSTRUCTIONS:
                 raise ConfigError(f"{where}: {'.'.join([*path, key])} is no key of a configuration")
             elif any(isinstance(text, str) and "${" in text for text in (key, value)):
                 raise ConfigError(
@@ -52,7 +53,7 @@ def modules_named(configs: Iterable[Mapping[str, Any]]) -> list[str]:
         for path, node in _nodes(config, "", ()):
             target = node.get("_target_")
             if isinstance(target, str) and path and target not in _options(path[0]):
-                found |= {_package(target), _package(_home(target))}
+                found |= {_package(name) for name in (target, _home(target)) if name}
     return sorted(found)
 
 
@@ -61,16 +62,20 @@ def _check_target(target: Any, path: tuple[str, ...], where: object, allow: Coll
         raise ConfigError(f"{where}: {'.'.join([*path, '_target_'])}={target} must be a name")
     if EXPERIMENT.fullmatch(target) if not path else target in _options(path[0]):
         return
-    homes = (target, _home(target))
-    if all(any(home == a or home.startswith(f"{a}.") for a in allow) for home in homes):
-        return
     said = f"{where}: {'.'.join([*path, '_target_'])}={target}"
-    if _package(target) == target:
+    home = _home(target)
+    strange = [
+        name for name in (target, home) if name and not any(name == a or name.startswith(f"{a}.") for a in allow)
+    ]
+    if strange and _package(target) == target:
         raise ConfigError(f"{said} is no option in conf/{path[0] if path else ''} of this version")
-    named = " --allow ".join(dict.fromkeys(_package(home) for home in homes))
-    raise NotAllowedError(
-        f"{said} is not of bimp_exp; if you trust who wrote the file, --allow {named} lets it be imported"
-    )
+    if strange:
+        named = " --allow ".join(dict.fromkeys(_package(name) for name in (target, home) if name))
+        raise NotAllowedError(
+            f"{said} is not of bimp_exp; if you trust who wrote the file, --allow {named} lets it be imported"
+        )
+    if home is None:
+        raise ConfigError(f"{said} is not a class or function in Python that is found here")
 
 
 def _package(name: str) -> str:
@@ -79,12 +84,12 @@ def _package(name: str) -> str:
     return name if package == "bimp_exp" else package
 
 
-def _home(target: str) -> str:
-    """The whole name of what ``target`` means, which may be a re-export; ``target`` where its source cannot be read."""
+def _home(target: str) -> str | None:
+    """The whole name of what ``target`` means, which may be a re-export; None where its source cannot be read."""
     try:
         found = definition(target)
     except ConfigError:
-        return target
+        return None
     owner = f"{found.owner.name}." if found.owner else ""
     return f"{found.module}.{owner}{found.node.name}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from bimp_exp import files
 from bimp_exp.config.build import build
+from bimp_exp.config.check import check_part
+from bimp_exp.config.trust import from_file
 from bimp_exp.dataset.base import Dataset
 from bimp_exp.errors import DataError, UserError
 from bimp_exp.export import comparison, formats
@@ -23,23 +26,32 @@ TOLERANCE = 1e-5  # of the largest output of the masked network
 MAX_IMAGES = 1000  # test images that outputs are compared on
 
 
-def export_run(folder: Path, *, onnx: bool, batch_size: int) -> dict[str, Any]:
+def export_run(folder: Path, *, onnx: bool, batch_size: int, allow: Collection[str] = ()) -> dict[str, Any]:
     """Write export.pt2 and export.json into ``folder``, which holds a finished run; the content of export.json.
 
-    onnx: also write export.onnx. batch_size: latency is measured for one image and for so many, and of the two forms of
-    ``shrink`` the one that is faster at this size is written. UserError where the run is not finished, the network cannot be
-    traced, or a written network would differ from the masked one by more than TOLERANCE; then no file is written.
+    onnx: also write export.onnx.
+    batch_size: latency is measured for one image and for so many, and of the two forms of ``shrink`` the one that is faster at
+        this size is written.
+    allow: modules that config.yaml may name beside bimp_exp's own.
+
+    UserError where the run is not finished, the network cannot be traced, or a written network would differ from the masked one
+    by more than TOLERANCE; then no file is written.
     """
     if onnx:
         formats.check_onnx()
     for name in ("config.yaml", "model.pt", "result.json"):
         if not (folder / name).is_file():
             raise UserError(f"{folder}: there is no {name}, so this is not the folder of a finished run")
+    path = folder / "config.yaml"
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text())
+        config = yaml.safe_load(path.read_text())
         dataset_config, model_config, threads = config["dataset"], config["model"], config["runtime"]["threads"]
     except (yaml.YAMLError, KeyError, TypeError):
-        raise DataError(f"{folder / 'config.yaml'}: not the configuration of a run") from None
+        raise DataError(f"{path}: not the configuration of a run") from None
+    parts = {"dataset": dataset_config, "model": model_config}
+    from_file(parts, path, allow)
+    for group, part in parts.items():
+        check_part(part, group)
     if threads is not None:
         torch.set_num_threads(threads)
     dataset: Dataset = build(dataset_config)

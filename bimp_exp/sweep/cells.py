@@ -20,7 +20,6 @@ from hydra.core.override_parser.types import Override
 from bimp_exp import files
 from bimp_exp.config import choices
 from bimp_exp.config.check import plain
-from bimp_exp.config.choices import groups
 from bimp_exp.config.neutral import is_neutral
 from bimp_exp.config.signatures import constant
 from bimp_exp.errors import DataError
@@ -105,7 +104,7 @@ def write(folder: Path, runs: Sequence[Cell], made: Sequence[Composed]) -> None:
     how = {
         **(_read(folder / "cells.json") or {}),
         **{
-            cell.folder: {"config": each.config, "choices": groups(each.choices), "command": command}
+            cell.folder: {"config": each.config, "choices": each.options, "command": command}
             for cell, each in zip(runs, made, strict=True)
         },
     }
@@ -133,11 +132,13 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def identity(
-    choices: Mapping[str, Any], config: Mapping[str, Any], cell: Mapping[str, Any] | None = None
+    options: Mapping[str, Any], config: Mapping[str, Any], cell: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Name, options and swept values of a run, for run.json; ``cell`` is its entry in sweep.json."""
-    options = groups(choices)
-    about = {"choices": options, "metric": "accuracy"}
+    """Name, options and swept values of a run, for run.json; ``cell`` is its entry in sweep.json.
+
+    options: of each config group, as ``config.naming`` calls them.
+    """
+    about = {"choices": dict(options), "metric": "accuracy"}
     if cell is not None:
         return {**about, **cell}
     how = options["budget"] if options["method"] == "imp" else options["method"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,13 +17,14 @@ from bimp_exp import files
 from bimp_exp.config.build import build
 from bimp_exp.config.compose import Composed, Composer
 from bimp_exp.config.messages import explain
+from bimp_exp.config.trust import modules_named
 from bimp_exp.errors import ConfigError, UserError
 from bimp_exp.results.reader import read_sweep
 from bimp_exp.run import plan
 from bimp_exp.run.plan import Plan
 from bimp_exp.run.process import Process
 from bimp_exp.sweep import cells as sweep
-from bimp_exp.sweep import forecast, single
+from bimp_exp.sweep import forecast, single, worker
 from bimp_exp.sweep.cells import Cell
 from bimp_exp.text import counted
 
@@ -30,10 +32,22 @@ T = TypeVar("T")
 NAMED = 3  # runs that are named of those that are impossible for one reason
 
 
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A grid that waits for its workers.
+
+    num_retried: failed runs that are to be done again. allow: modules beside bimp_exp's own that the user's command line names, so
+    that the workers may import them.
+    """
+
+    num_retried: int
+    allow: tuple[str, ...]
+
+
 def start(
     job_overrides: Sequence[Sequence[str]], load: Callable[[list[str]], DictConfig], folder: Path, process: Process
-) -> int | None:
-    """Check every run of the grid and write it into ``folder``; the number of failed runs that are to be done again.
+) -> Started | None:
+    """Check every run of the grid and write it into ``folder``.
 
     With ``plan=true`` show what would be done, and None. A sweep that lies in ``folder`` is continued: what it has is kept,
     what the grid has more is added.
@@ -62,6 +76,8 @@ def start(
     if any(each.asks["plan"] for each in made):
         show(cells, made, plans, folder, process)
         return None
+    allow = modules_named(each.config for each in made)
+    _check_others(folder, {cell.folder for cell in cells}, allow)
     sweep.write(folder, cells, made)
     retried = [
         folder / c.folder / "failed.json" for c, m in zip(cells, made, strict=True) if m.asks["retry"] == "failed"
@@ -69,7 +85,13 @@ def start(
     retried = [path for path in retried if path.exists()]
     for path in retried:
         path.unlink(missing_ok=True)
-    return len(retried)
+    return Started(num_retried=len(retried), allow=tuple(allow))
+
+
+def _check_others(folder: Path, ours: Collection[str], allow: Collection[str]) -> None:
+    """ConfigError where a run that an earlier grid has left in ``folder`` may not be done along with ``ours``."""
+    if (folder / "cells.json").exists():
+        worker.checked(folder, allow, besides=ours)
 
 
 def discard(folder: Path) -> None:

@@ -23,6 +23,7 @@ from bimp_exp.errors import ConfigError
 
 if TYPE_CHECKING:
     from bimp_exp.run.process import Process
+    from bimp_exp.sweep.grid import Started
 
 ALIASES = {
     "hydra/launcher": {"basic": "local", "submitit_local": "local", "submitit_slurm": "slurm"},
@@ -54,11 +55,11 @@ class GridLauncher(Launcher):
         load = lambda overrides: self.context.config_loader.load_sweep_config(self.config, overrides)  # noqa: E731
         with Process() as process:
             try:
-                num_retried = grid.start(job_overrides, load, folder, process)
+                started = grid.start(job_overrides, load, folder, process)
             finally:
                 grid.discard(folder)
-            if num_retried is not None:
-                self.work(folder, num_retried, process)
+            if started is not None:
+                self.work(folder, started, process)
         return []
 
     @abstractmethod
@@ -66,8 +67,8 @@ class GridLauncher(Launcher):
         """ConfigError where a key of hydra.launcher has a value that it cannot have."""
 
     @abstractmethod
-    def work(self, folder: Path, num_retried: int, process: Process) -> None:
-        """Do what is left of the sweep in ``folder``, in which ``num_retried`` failed runs wait to be done again."""
+    def work(self, folder: Path, started: Started, process: Process) -> None:
+        """Do what is left of the sweep in ``folder``."""
 
 
 def check_at_least_one(**counts: int | None) -> None:

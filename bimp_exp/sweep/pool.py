@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,16 +40,19 @@ MPS_PROBE = (
 )  # a daemon that is up may still not serve
 
 
-def work(folder: Path, number: int, *, first_phase_only: bool = False) -> int:
+def work(folder: Path, number: int, *, first_phase_only: bool = False, allow: Collection[str] = ()) -> int:
     """Do what is left of the sweep in ``folder`` by ``number`` processes; how many of them ended without having done their part.
 
     A process that is killed is replaced while runs are left, ``number`` times in all. The processes end with this one.
+
+    allow: modules that the runs may name beside bimp_exp's own.
     """
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores.usable(hyperthreads=False) // number))
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-P", "-m", "bimp_exp.sweep.worker", "--in-pool", str(folder)]
     command += ["--first-phase-only"] if first_phase_only else []
+    command += [f"--allow={module}" for module in allow]
     with sharing_gpu(environment) as (environment, how):
         _say(f"{number} processes, OMP_NUM_THREADS={threads}{how}")
 

@@ -57,17 +57,19 @@ class Submitted:
     code: Path
 
 
-def submit(sweep: Path, settings: Mapping[str, Any], *, most: int | None, packed: int, again: bool) -> Submitted:
+def submit(
+    sweep: Path, settings: Mapping[str, Any], *, most: int | None, packed: int, again: bool, allow: Sequence[str]
+) -> Submitted:
     """Submit as many workers as the sweep lacks, at most ``most`` in all; UserError where SLURM does not take them.
 
     settings: keys of hydra-submitit-launcher. packed: runs that a worker does at a time. again: failed runs are to be done
-    again, of which the workers that are there know nothing.
+    again, of which the workers that are there know nothing. allow: modules that the runs may name beside bimp_exp's own.
     """
     if shutil.which("sbatch") is None:
         raise ConfigError(
             "hydra/launcher=slurm: no sbatch here; submit where there is one, or take hydra/launcher=local"
         )
-    runs, there = worker.left(sweep), [each for each in queue(sweep) if not each.first_phase_only]
+    runs, there = worker.checked(sweep, allow), [each for each in queue(sweep) if not each.first_phase_only]
     how = json.loads((sweep / "cells.json").read_text())
     taken = snapshot.take(sweep, sorted({target for each in how.values() for target in code.targets(each["config"])}))
     num_unaware = len(there) if again else sum(each.num_runs != len(how) for each in there)
@@ -77,7 +79,14 @@ def submit(sweep: Path, settings: Mapping[str, Any], *, most: int | None, packed
     num_first = ceil(_num_first_phases(list(runs.values()), fewer_than=wanted * packed) / packed)
     restarts = settings["max_num_timeout"] if settings["requeue"] else 0
     first, others = (
-        SlurmWorker(sweep=sweep.absolute(), code=taken, first_phase_only=only, packed=packed, most_restarts=restarts)
+        SlurmWorker(
+            sweep=sweep.absolute(),
+            code=taken,
+            first_phase_only=only,
+            packed=packed,
+            allow=tuple(allow),
+            most_restarts=restarts,
+        )
         for only in (True, False)
     )
     ids: list[str] = []

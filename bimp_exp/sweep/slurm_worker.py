@@ -11,11 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from bimp_exp import cores
+from bimp_exp.config.trust import from_file
 from bimp_exp.paths import ROOT
 from bimp_exp.run.process import Process
 from bimp_exp.sweep import pool, worker
@@ -27,7 +29,8 @@ ATTEMPTS = 5  # at a requeue
 class SlurmWorker:
     """Works on ``sweep`` with the code in ``code``.
 
-    first_phase_only: ends each run after its first phase. packed: number of processes that do so side by side.
+    first_phase_only: ends each run after its first phase. packed: number of processes that do so side by side. allow: modules
+    that its runs may name beside bimp_exp's own.
     most_restarts: how often it asks to be put into the queue again when SLURM signals that its time is over or that another
     job takes its place.
     """
@@ -36,6 +39,7 @@ class SlurmWorker:
     code: Path
     first_phase_only: bool
     packed: int
+    allow: tuple[str, ...]
     most_restarts: int
 
     def __call__(self) -> None:
@@ -47,11 +51,11 @@ class SlurmWorker:
         if self.packed == 1:
             os.environ.setdefault("OMP_NUM_THREADS", str(cores.usable(hyperthreads=False)))
             with Process() as process:
-                worker.work(self.sweep, process, first_phase_only=self.first_phase_only)
+                worker.work(self.sweep, process, first_phase_only=self.first_phase_only, allow=self.allow)
         else:
-            num_lost = pool.work(self.sweep, self.packed, first_phase_only=self.first_phase_only)
+            num_lost = pool.work(self.sweep, self.packed, first_phase_only=self.first_phase_only, allow=self.allow)
         if not self.first_phase_only:
-            conclude(self.sweep)
+            conclude(self.sweep, self.allow)
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # all is done; Python takes seconds to end, without our handler
         failed = worker.failed_in(self.sweep, os.environ["SLURM_JOB_ID"])
         if failed or num_lost:
@@ -71,7 +75,7 @@ class SlurmWorker:
         sys.exit("SLURM asks this job to make room")
 
 
-def conclude(sweep: Path) -> None:
+def conclude(sweep: Path, allow: Collection[str]) -> None:
     """Write the summary of a sweep if all its runs are finished or have failed; one worker writes it."""
     from omegaconf import OmegaConf
 
@@ -83,6 +87,6 @@ def conclude(sweep: Path) -> None:
     how = json.loads((sweep / "cells.json").read_text())
     lease = Lease.take(sweep / "conclusion.lease")
     if lease is not None:
-        tracking = next(iter(how.values()))["config"]["tracking"]
+        tracking = {"tracking": next(iter(how.values()))["config"]["tracking"]}
         with lease, Process() as process:
-            grid.finish(sweep, OmegaConf.create({"tracking": tracking}), process)
+            grid.finish(sweep, OmegaConf.create(from_file(tracking, sweep / "cells.json", allow)), process)

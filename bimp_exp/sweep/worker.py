@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,8 +25,10 @@ from rich.console import Console
 
 from bimp_exp import files
 from bimp_exp.config.messages import explain
-from bimp_exp.errors import BusyError, UserError
+from bimp_exp.config.trust import ALLOW, NotAllowedError, from_file
+from bimp_exp.errors import BusyError, ConfigError, UserError
 from bimp_exp.lease import heartbeat, living
+from bimp_exp.paths import search_current_folder
 from bimp_exp.results import reader as disk
 from bimp_exp.results.writer import failure
 from bimp_exp.run.process import Process
@@ -36,14 +39,16 @@ POLL = 1.0  # seconds
 INTERRUPTED = ("KeyboardInterrupt", "SystemExit", "UncompletedJobError")  # the last is submitit's: time is over
 
 
-def work(folder: Path, process: Process, *, first_phase_only: bool = False) -> int:
+def work(folder: Path, process: Process, *, first_phase_only: bool = False, allow: Collection[str] = ()) -> int:
     """Do the runs of the sweep in ``folder``; the number of runs that failed here.
 
     It returns when every run is finished, has failed or is held by a living worker; a run that only waits for a phase that
     another worker computes is waited for.
 
-    first_phase_only: end each run after its first phase, which several runs may share.
+    first_phase_only: end each run after its first phase, which several runs may share. allow: modules that cells.json may name
+    beside bimp_exp's own; ConfigError, and nothing is done, where a run that is left names another.
     """
+    checked(folder, allow)
     cells = json.loads((folder / "sweep.json").read_text())["cells"]
     how = json.loads((folder / "cells.json").read_text())
     console = Console()
@@ -60,7 +65,9 @@ def work(folder: Path, process: Process, *, first_phase_only: bool = False) -> i
             try:
                 if living(lease := blocked_by.get(name, run / "lease")):
                     raise BusyError(name, lease=lease)
-                _do(run, how[name], cells[name], console, process, first_phase_only=first_phase_only)
+                config = from_file(how[name]["config"], f"{folder / 'cells.json'}: {name}", allow)
+                each = {**how[name], "config": config}
+                _do(run, each, cells[name], console, process, first_phase_only=first_phase_only)
             except BusyError as error:
                 later.append(name)
                 blocked_by[name] = error.lease
@@ -98,6 +105,15 @@ def left(folder: Path) -> dict[str, Any]:
     """The configurations of the runs of a sweep that are neither finished nor failed, by their folders' names."""
     how = json.loads((folder / "cells.json").read_text())
     return {name: each["config"] for name, each in how.items() if pending(folder / name)}
+
+
+def checked(folder: Path, allow: Collection[str], besides: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+    """What is ``left`` ``besides`` these runs; ConfigError where it names other classes than bimp_exp's and those of ``allow``."""
+    waiting = {name: config for name, config in left(folder).items() if name not in besides}
+    try:
+        return {name: from_file(config, f"{folder / 'cells.json'}: {name}", allow) for name, config in waiting.items()}
+    except NotAllowedError as error:
+        raise NotAllowedError(f"{error} (python -m bimp_exp.sweep.worker {folder} --allow MODULE)") from None
 
 
 def failed_in(folder: Path, job: str) -> list[str]:
@@ -151,6 +167,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bimp_exp.sweep.worker", description="do what is left of a sweep")
     parser.add_argument("sweep", type=Path, help="folder of the sweep")
     parser.add_argument("--first-phase-only", action="store_true", help="end each run after its first phase")
+    parser.add_argument("--allow", metavar="MODULE", action="append", default=[], help=ALLOW)
     parser.add_argument("--in-pool", action="store_true", help=argparse.SUPPRESS)  # pool.py starts it so
     given = parser.parse_args(arguments)
     if not (given.sweep / "sweep.json").exists():
@@ -158,11 +175,15 @@ def main(arguments: list[str]) -> int:
         return 2
     if given.in_pool:
         exit_with_parent()
+    search_current_folder()
     try:
         with Process() as process:
-            num_failed = work(given.sweep, process, first_phase_only=given.first_phase_only)
+            num_failed = work(given.sweep, process, first_phase_only=given.first_phase_only, allow=given.allow)
     except KeyboardInterrupt:
         return 130
+    except ConfigError as error:
+        print(f"error: {explain(error)}", file=sys.stderr)
+        return 2
     return 0 if given.in_pool else min(1, num_failed)
 
 
