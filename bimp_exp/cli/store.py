@@ -1,4 +1,4 @@
-"""``bimp-exp store list|size|verify|remove [ROOT]``: what lies in the store of phases, is it whole, what can be removed.
+"""``bimp-exp store list|size|verify|remove|rekey [ROOT]``: what lies in the store of phases, is it whole, what can be removed.
 
 What ``remove --unused`` leaves alone: phases that somebody computes (they are leased), and those that a run without a result
 needs: each such run of a sweep's cells.json, begun or not, failed or not, and each such run folder below --results. A
@@ -28,6 +28,7 @@ from bimp_exp.lease import Lease, living
 from bimp_exp.results import reader as disk
 from bimp_exp.run import plan
 from bimp_exp.store import phases as store
+from bimp_exp.text import counted
 
 FILES = ("done.pt", "partial.pt", "partial.previous.pt")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where it is there
@@ -78,11 +79,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     which.add_argument("--unused", action="store_true", help="all that no run without a result needs")
     remove.add_argument("--keep-finished", action="store_true", help="finished runs need theirs, too")
-    remove.add_argument(
-        "--results", metavar="FOLDER", type=Path, default=Path("results"), help="where the runs are (%(default)s)"
+
+    rename = commands.add_parser(
+        "rekey", parents=[shared], help="keep what an older version has stored: new names for it"
     )
-    remove.add_argument("--allow", metavar="MODULE", action="append", default=[], help=ALLOW)
-    remove.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    for action in (remove, rename):
+        action.add_argument(
+            "--results", metavar="FOLDER", type=Path, default=Path("results"), help="where the runs are (%(default)s)"
+        )
+        action.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        action.add_argument("--allow", metavar="MODULE", action="append", default=[], help=ALLOW)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -94,6 +100,8 @@ def run(given: argparse.Namespace) -> int:
         print(f"{given.root}: {_sum(stored)}")
     elif given.action == "verify":
         return 1 if verify(stored) else 0
+    elif given.action == "rekey":
+        rename(given.root, given.results, given.allow, dry=given.dry_run)
     else:
         chosen = (
             unused(stored, given.results, keep_finished=given.keep_finished, allow=given.allow)
@@ -216,6 +224,18 @@ def delete(chosen: Sequence[Stored], *, dry: bool) -> None:
             print(f"{verb} {_line(phase)}")
             gone.append(phase)
     print(f"{verb} {_sum(gone)}")
+
+
+def rename(root: Path, results: Path, allow: Sequence[str], *, dry: bool) -> None:
+    """Give phases that an older version has named their present names, and say so."""
+    from bimp_exp.run.rekey import rekey
+
+    renamed, problems = rekey(root, results, dry=dry, allow=allow)
+    for phase in renamed:
+        print(f"{phase.old[:SHORT]} -> {phase.new[:SHORT]} ({phase.name})")
+    for folder, problem in problems.items():
+        print(f"not told by {folder}: {problem}")
+    print(f"{'would rename' if dry else 'renamed'} {counted(len(renamed), 'phase')}")
 
 
 def _remove(phase: Stored) -> bool:

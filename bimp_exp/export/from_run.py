@@ -56,9 +56,7 @@ def export_run(folder: Path, *, onnx: bool, batch_size: int, allow: Collection[s
         torch.set_num_threads(threads)
     dataset: Dataset = build(dataset_config)
     image_shape, make = dataset.image_shape, build(model_config)
-    dense, masked = (
-        make(image_shape=image_shape, num_classes=dataset.num_classes).eval().requires_grad_(False) for _ in range(2)
-    )
+    dense, masked = (dataset.task.build(make).eval().requires_grad_(False) for _ in range(2))
     checkpoint.load(str(folder / "model.pt"), masked, origin=str(folder / "model.pt"))
     networks: dict[str, nn.Module] = {"dense": dense, "masked": masked}
     networks["coupled"] = shrink(masked, image_shape, sums="coupled")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from bimp_exp import files
+from bimp_exp.config.trust import from_file
 from bimp_exp.errors import DataError, UserError
 from bimp_exp.lease import Lease
 from bimp_exp.results.reader import find, read_run
@@ -42,33 +43,38 @@ class Renamed:
     new: str
 
 
-def rekey(root: Path, results: Path, *, dry: bool) -> tuple[list[Renamed], dict[Path, str]]:
+def rekey(
+    root: Path, results: Path, *, dry: bool, allow: Collection[str] = ()
+) -> tuple[list[Renamed], dict[Path, str]]:
     """Rename the phases in ``root`` that finished runs below ``results`` know; and why some runs could not tell theirs.
 
     dry: rename nothing.
+    allow: modules that a run's config.yaml may name beside bimp_exp's own.
     """
     renamed: list[Renamed] = []
     problems: dict[Path, str] = {}
     for folder in find(results, "result.json"):
         try:
-            pairs = list(_pairs(folder))
+            pairs = list(_pairs(folder, allow))
         except UserError as error:
             problems[folder] = str(error)
             continue
         for old, (new, recipe) in pairs:
             path = root / old / "done.pt"
-            if path.exists() and not (root / new / "done.pt").exists():
+            known = any(phase.old == old for phase in renamed)  # several runs share it
+            if path.exists() and not known and not (root / new / "done.pt").exists():
                 header = store.header(path)
                 if header.get("rule", 1) < RULE and (dry or _rename(path, root / new, new, recipe)):
                     renamed.append(Renamed(name=header["name"], old=old, new=new))
     return renamed, problems
 
 
-def _pairs(folder: Path) -> Iterator[tuple[str, tuple[str, str]]]:
+def _pairs(folder: Path, allow: Collection[str]) -> Iterator[tuple[str, tuple[str, str]]]:
     """Of the phases of a finished run the old key, and the new key and recipe; UserError where they cannot be told."""
     result = read_run(folder).result
     assert result is not None
-    config = yaml.safe_load((folder / "config.yaml").read_text()) | NEUTRAL_PARTS
+    path = folder / "config.yaml"
+    config = from_file(yaml.safe_load(path.read_text()) | NEUTRAL_PARTS, path, allow)
     planned = plan.from_config(config)
     new = keys.phase_keys(config, planned, _facts(config, result))
     recipes = keys.phase_keys(config, planned, {})

@@ -29,7 +29,9 @@ def build_result(env: Env, state: RunState, log: Log, started: float) -> Result:
     evaluator = Evaluator(env=env, net=net, num_items=results.images_evaluated)
     facts = evaluator.facts()
     if uncounted := [layer.name for layer in facts.layers if layer.multiply_adds is None]:
-        log.display.note(f"no multiply-adds and no speed-up, since these weights are not counted: {', '.join(uncounted)}")
+        log.display.note(
+            f"no multiply-adds and no speed-up, since these weights are not counted: {', '.join(uncounted)}"
+        )
     best = max(results.candidates, key=lambda candidate: float(candidate.validation))
     copy = x.network()
     copy.load_state_dict(log.writer.save(net.model.state_dict()))
