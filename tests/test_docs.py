@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,7 +40,8 @@ STANDS_FOR = {  # a word of the documentation, and what a reader could write the
     "$SWEEP": "+sweeps=schedules",
     "+sweeps=NAME": "+sweeps=schedules",
     "schedule=NAME": "schedule=clr",
-    "schedule=half,allr": "schedule=clr,allr",  # the example of CONTRIBUTING.md
+    "schedule=half": "schedule=clr",  # the example of CONTRIBUTING.md
+    "schedule=half,allr": "schedule=clr,allr",
 }
 
 
@@ -124,3 +128,30 @@ def test_every_target_of_make_is_there(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     told = re.findall(r"(?:^|`)(?:\w+=\w+ )?make ([a-z -]+)", page.read_text(), re.MULTILINE)
     assert {word for words in told for word in re.split(r"\s{2,}", words)[0].split()} <= targets
+
+
+def test_every_package_has_its_place_in_the_table_of_contributing() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text().partition("## Where things are")[2]
+    table = set(
+        re.findall(r"[a-z]+", " ".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| ")))
+    )
+    found = {p.stem for p in (ROOT / "bimp_exp").iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert found - {"__init__", "__main__"} <= table
+
+
+def test_the_example_of_contributing_works_here_and_elsewhere(tmp_path: Path) -> None:
+    """Its two files as code of the user's own, as the page says, and what they come to is what it says."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    example = page.partition("```diff\n")[2].partition("```")[0]
+    for part in example.split("+++ ")[1:]:
+        name, *lines = part.splitlines()
+        path = tmp_path / name.replace("bimp_exp/schedule", "mypackage")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(f"{line.removeprefix('+')}\n" for line in lines)
+        path.write_text(text.replace("bimp_exp.schedule.half", "mypackage.half"))
+    (command,) = re.findall(r"^PYTHONPATH=MY (python run\.py .*)$", page, re.MULTILINE)
+    line = [sys.executable, str(ROOT / "run.py"), *shlex.split(command.replace("MY", str(tmp_path)))[2:], "plan=true"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Half") == 3  # cycles
