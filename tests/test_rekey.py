@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
-from bimp_exp.results.writer import RunWriter, claim
 from bimp_exp.run import execute, keys
+from bimp_exp.run.process import Process
 from bimp_exp.store import phases as store
-from bimp_exp.tracking.mlflow import NoTracking
+from bimp_exp.sweep import single
 from tests.conftest import composed
-from tests.runs import execute_in
 
 TINY = [
     "dataset.subset=100", "model.depth=8", "optim.batch_size=30", "runtime.threads=1", "tracking=none", "budget.epochs=3",
@@ -31,10 +31,9 @@ def configured(folder: Path, schedule: str) -> dict[str, Any]:
 def do(folder: Path, schedule: str) -> list[dict[str, Any]]:
     """The phases of a run in FOLDER/results/SCHEDULE, as in result.json."""
     config, run = configured(folder, schedule), folder / "results" / schedule
-    with claim(run, config):
-        writer = RunWriter(folder=run, tracking=NoTracking())
-        writer.begin({"name": "test", "choices": {}, "swept": {}, "metric": "accuracy"})
-        writer.finish(execute_in(run, config))
+    identity = {"name": "test", "choices": {}, "swept": {}, "metric": "accuracy"}
+    with Process() as process:
+        single.run(config, run, identity, Console(quiet=True), process, command="test")
     phases: list[dict[str, Any]] = json.loads((run / "result.json").read_text())["phases"]
     return phases
 
