@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bimp_exp.config.compose import Composed
-from bimp_exp.method.imp import IMP
 from bimp_exp.run import keys as numerics
 from bimp_exp.run import plan
 from bimp_exp.run.plan import Plan
+from bimp_exp.run.process import Process
 from bimp_exp.store.phases import Phases
 from bimp_exp.sweep import cells as sweep
 from bimp_exp.sweep import forecast
@@ -29,11 +30,16 @@ def grid(root: Path, *fixed: str, cycles: tuple[int, ...] = (1, 2), retry: str =
     return list(zip(sweep.cells(lines), made, plans, strict=True))
 
 
+def facts_of(made: Composed) -> dict[str, Any]:
+    with Process() as process:
+        return forecast._facts(made.config, {}, process)
+
+
 def store(runs: Runs, root: Path, number: int, *, seconds: float, phases: slice = slice(None), kind: str = "") -> None:
     """Put phases of run ``number`` into the store, ``seconds`` an epoch each."""
     _, made, planned = runs[number]
-    facts = forecast._facts(made.config, {})
-    keys = numerics.phase_keys(made.config, planned, IMP, facts)
+    facts = facts_of(made)
+    keys = numerics.phase_keys(made.config, planned, facts)
     for key, phase in list(zip(keys, planned.phases, strict=True))[phases]:
         about = {"name": "n", "kind": kind or numerics.kind(made.config, facts)}
         Phases(root=root, every=0.0).save(
@@ -42,7 +48,8 @@ def store(runs: Runs, root: Path, number: int, *, seconds: float, phases: slice 
 
 
 def of(runs: Runs, folder: Path) -> Forecast:
-    return forecast.forecast_sweep(runs, folder)
+    with Process() as process:
+        return forecast.forecast_sweep(runs, folder, process)
 
 
 def test_phases_that_runs_have_in_common_count_once_and_the_time_needs_a_stored_phase(tmp_path: Path) -> None:
@@ -51,15 +58,15 @@ def test_phases_that_runs_have_in_common_count_once_and_the_time_needs_a_stored_
     assert (told.requested, told.distinct, told.left, told.num_unknown) == (12, 8, 8, 4)
     assert told.seconds == 2 * OVERHEAD
     assert forecast.line(told) == (
-        "2 runs, 0 of them done: 12 epochs in 5 phases; 8 epochs in 4 of them differ, 8 in 4 are left to compute, time unknown until a "
-        "phase of this kind is stored; nothing was started"
+        "2 runs, 0 of them done: 12 epochs in 5 phases; 8 epochs in 4 of them differ, 8 in 4 are left to compute, time unknown "
+        "until a phase of this kind is stored; nothing was started"
     )
 
 
 def test_the_time_is_that_of_the_same_method_else_of_another_on_the_same_network(tmp_path: Path) -> None:
     runs, root = grid(tmp_path / "store", "seed=1"), tmp_path / "store"
     other = grid(root)
-    kind = numerics.without_method(numerics.kind(other[0][1].config, forecast._facts(other[0][1].config, {})))
+    kind = numerics.without_method(numerics.kind(other[0][1].config, facts_of(other[0][1])))
     store(other, root, 0, seconds=5.0, kind=f"{kind} another")
     assert of(runs, tmp_path).seconds == pytest.approx(8 * 5.0 + 2 * OVERHEAD)
     store(other, root, 1, seconds=3.0)  # over the dense phase, which they share

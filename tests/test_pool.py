@@ -13,7 +13,7 @@ from bimp_exp import cores, lease
 from bimp_exp.sweep import pool, worker
 from tests.slurm_cluster import wait_for
 from tests.test_resume import same
-from tests.test_worker import GRID, forking, sweep
+from tests.test_worker import GRID, forking, sweep, work
 
 
 def test_side_by_side_equals_alone_with_as_many_threads(
@@ -22,7 +22,7 @@ def test_side_by_side_equals_alone_with_as_many_threads(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     threads = max(1, cores.usable(hyperthreads=False) // 2)
     alone = sweep(tmp_path / "alone", *GRID[:2], overrides=(f"runtime.threads={threads}",))
-    worker.work(alone)
+    work(alone)
     together = sweep(tmp_path / "together", *GRID[:2], overrides=("runtime.threads=null",))
     assert pool.work(together, 2) == 0
     assert f"2 processes, OMP_NUM_THREADS={threads}" in capfd.readouterr().out

@@ -8,10 +8,12 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bimp_exp import lease
+from bimp_exp.run.process import Process
 from bimp_exp.sweep import worker
 from tests.slurm_cluster import wait_for
 from tests.test_resume import came_to, config, same
@@ -44,6 +46,12 @@ def sweep(folder: Path, *grid: dict[str, str], overrides: tuple[str, ...] = ()) 
     return folder
 
 
+def work(folder: Path, **options: Any) -> int:
+    """What a worker of its own process does."""
+    with Process() as process:
+        return worker.work(folder, process, **options)
+
+
 GRID = [{"schedule": schedule, "seed": seed} for schedule in ("clr", "llr", "allr") for seed in ("0", "1")]
 forking = multiprocessing.get_context("fork")
 
@@ -59,9 +67,9 @@ def trained(folder: Path) -> dict[str, list[float]]:
 
 def test_workers_do_every_run_once_and_every_phase_once_and_survive_one_another(tmp_path: Path) -> None:
     alone = sweep(tmp_path / "alone", *GRID)
-    assert worker.work(alone) == 0
+    assert work(alone) == 0
     crowd = sweep(tmp_path / "crowd", *GRID)
-    workers = [forking.Process(target=worker.work, args=(crowd,)) for _ in range(3)]
+    workers = [forking.Process(target=work, args=(crowd,)) for _ in range(3)]
     for process in workers:
         process.start()
     wait_for(lambda: any(crowd.glob("*/metrics.jsonl")), 300)
@@ -83,7 +91,7 @@ def test_workers_do_every_run_once_and_every_phase_once_and_survive_one_another(
 def elsewhere(folder: Path) -> None:
     """A worker whose leases are those of another machine, so that nobody here can see that its process is gone."""
     lease.platform.node = lambda: "elsewhere"
-    worker.work(folder)
+    work(folder)
 
 
 def test_what_a_dead_machine_held_is_done_before_the_last_worker_leaves(
@@ -99,7 +107,7 @@ def test_what_a_dead_machine_held_is_done_before_the_last_worker_leaves(
     os.kill(first.pid or 0, signal.SIGKILL)
     first.join()
     assert not list(folder.glob("*/result.json"))
-    second = forking.Process(target=worker.work, args=(folder,))
+    second = forking.Process(target=work, args=(folder,))
     second.start()
     second.join()
     assert second.exitcode == 0
@@ -112,16 +120,16 @@ def test_nobody_waits_for_a_run_whose_holder_lives(tmp_path: Path, monkeypatch: 
     held = lease.Lease.take(folder / "schedule=clr,seed=0" / "lease")
     assert held
     with held:
-        assert worker.work(folder) == 0  # it comes back
+        assert work(folder) == 0  # it comes back
     assert not list(folder.glob("*/result.json"))
 
 
 def test_a_finished_run_is_left_alone_and_a_larger_sweep_does_what_is_new(tmp_path: Path) -> None:
     folder = sweep(tmp_path / "s", *GRID[:2])
-    worker.work(folder)
+    work(folder)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.json")}
     sweep(folder, *GRID[:3])
-    worker.work(folder)
+    work(folder)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(list(folder.glob("*/result.json"))) == 3
 
@@ -129,7 +137,7 @@ def test_a_finished_run_is_left_alone_and_a_larger_sweep_does_what_is_new(tmp_pa
 def test_a_run_records_the_command_of_its_submission(tmp_path: Path) -> None:
     folder = sweep(tmp_path / "s", *GRID[:1])
     (name,) = json.loads((folder / "cells.json").read_text())
-    assert worker.work(folder) == 0
+    assert work(folder) == 0
     assert json.loads((folder / name / "run.json").read_text())["provenance"]["command"] == f"run.py -m {name}"
 
 
@@ -138,14 +146,14 @@ def test_a_failed_run_stays_failed_and_does_not_stop_the_others(
 ) -> None:
     grid = [{"schedule": "clr", "lr.initial": "1e30"}, {"schedule": "llr", "lr.initial": "0.1"}]
     folder = sweep(tmp_path / "s", *grid)
-    assert worker.work(folder) == 1
+    assert work(folder) == 1
     assert "failed: schedule=clr,lr.initial=1e30: " in capsys.readouterr().err
     bad, good = (folder / ",".join(f"{k}={v}" for k, v in values.items()) for values in grid)
     assert (good / "result.json").exists()
     assert json.loads((bad / "failed.json").read_text())["kind"] == "TrainingError"
-    assert worker.work(folder) == 0  # nothing is left to do
+    assert work(folder) == 0  # nothing is left to do
     (bad / "failed.json").unlink()  # as sweep.retry=failed does
-    assert worker.work(folder) == 1
+    assert work(folder) == 1
 
 
 def test_an_interrupted_run_has_not_failed(tmp_path: Path) -> None:
@@ -158,10 +166,10 @@ def test_an_interrupted_run_has_not_failed(tmp_path: Path) -> None:
 
 def test_first_phases_alone_are_done_each_once(tmp_path: Path) -> None:
     folder = sweep(tmp_path / "s", *GRID)
-    assert worker.work(folder, first_phase_only=True) == 0
+    assert work(folder, first_phase_only=True) == 0
     assert not list(folder.glob("*/result.json"))
     assert len(list((folder / "store").glob("*/done.pt"))) == 2
-    worker.work(folder)
+    work(folder)
     assert len(list(folder.glob("*/result.json"))) == len(GRID)
 
 

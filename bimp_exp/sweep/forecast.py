@@ -104,8 +104,8 @@ def line(forecast: Forecast) -> str:
     failed = f" and {f.num_failed} failed (sweep.retry=failed does them again)" if f.num_failed else ""
     text = (
         f"{counted(f.num_runs, 'run')}, {f.num_done} of them done{failed}: {counted(f'{f.requested:g}', 'epoch')} in "
-        f"{counted(f.num_phases, 'phase')}; {counted(f'{f.distinct:g}', 'epoch')} in {f.num_distinct} of them differ, {f.left:g} in {f.num_left} are "
-        "left to compute"
+        f"{counted(f.num_phases, 'phase')}; {counted(f'{f.distinct:g}', 'epoch')} in {f.num_distinct} of them differ, "
+        f"{f.left:g} in {f.num_left} are left to compute"
     )
     if f.num_done + f.num_failed < f.num_runs:
         text += (
