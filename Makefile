@@ -31,12 +31,10 @@ test-all: setup  ## both, as CI runs them
 bench: setup  ## speed on this machine, in ten minutes, into benchmarks/results/; with ARGS=PART only shown
 	$(BIN)/python -m benchmarks $(or $(ARGS),--write)
 
-lint: setup  ## ruff and mypy
+lint: setup  ## ruff, mypy, and which package may import which (pyproject.toml)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-imports: setup  ## which package may import which (pyproject.toml, tool.importlinter)
 	$(BIN)/lint-imports
 
 ui: setup  ## MLflow's pages about results/, on http://127.0.0.1:5000 (PORT=)
@@ -56,4 +54,4 @@ clean:  ## remove .venv and caches; results/ stays
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-.PHONY: setup run sweep test test-system test-all bench lint imports ui status sync clean help
+.PHONY: setup run sweep test test-system test-all bench lint ui status sync clean help

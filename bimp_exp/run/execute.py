@@ -138,7 +138,7 @@ def _begin(env: Env, planned: PlannedPhase, state: RunState, evaluator: Evaluato
     values = {f"pruned_{split}_{env.task.metric}": score for split, score in after}
     log.point(results, planned.first_step, phase.name, sparsity=pruned.result.sparsity, **values)
     if env.plan.retraining.extra_pass:
-        results.extra_passes["training accuracy right after pruning"] += len(env.data.train)
+        results.extra_passes[f"training {env.task.metric} right after pruning"] += len(env.data.train)
     if phase.pruned_by == "method":
         state.add_candidate(
             pruned.result.right_after, copy=planned.num_steps > 0, every_weight=x.conventions.prune_every_weight

@@ -155,7 +155,7 @@ def _phases(prunes: str, budget: Budget, sparsity: float) -> list[Phase]:
 
 
 def _report(phase: Phase, dense: Phase, d1: float) -> PruneReport:
-    """A pruning whose damage is ``d1``, by norm and by accuracy: the bounds of what an adaptive schedule may see."""
+    """A pruning whose damage is ``d1``, by norm and by metric: the bounds of what an adaptive schedule may see."""
     scale = phase.fraction**0.5
     return PruneReport(
         fraction=phase.fraction,

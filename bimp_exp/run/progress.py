@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Display:
-    """Shows phase, epoch, loss, accuracy, learning rate, images per second and the time left of one run.
+    """Shows phase, epoch, loss, metric, learning rate, images per second and the time left of one run.
 
     The loss is read from the device at most every ``REFRESH`` seconds, so that showing it costs no training time. Off a
     terminal there is a line at most every ``LINES`` seconds and one at the end of each phase.

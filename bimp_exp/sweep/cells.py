@@ -138,7 +138,7 @@ def identity(
 
     options: of each config group, as ``config.naming`` calls them.
     """
-    about = {"choices": dict(options), "metric": "accuracy"}
+    about = {"choices": dict(options)}
     if cell is not None:
         return {**about, **cell}
     how = options["budget"] if options["method"] == "imp" else options["method"]

@@ -60,9 +60,9 @@ def run(
         if result is None:
             writer = RunWriter(folder=folder, tracking=process.tracker(made.tracking))
             env = make_env(made, config, process)
-            writer.begin(
-                identity | {"provenance": provenance.collect(config, command) | {"computed_on": env.computed_on}}
-            )
+            facts = provenance.collect(config, command) | {"computed_on": env.computed_on}
+            about = {"choices": identity["choices"], "metric": env.task.metric, **identity}
+            writer.begin(about | {"provenance": facts})
             log = Log(writer=writer, display=Display(console, env.plan, identity["name"]))
             try:
                 phases = made.store.open(folder)
