@@ -104,7 +104,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
 
 def test_the_users_modules_are_followed_whatever_form_an_import_has(package: Package) -> None:
     folder = package(
-        half="from .rules import rule\nimport mine.more as m\n\nclass Half:\n    def __call__(self):\n        from mine import late\n",
+        half="from .rules import rule\nimport mine.more as m\n\n"
+        "class Half:\n    def __call__(self):\n        from mine import late\n",
         rules="def rule(): return 1",
         more="X = 1",
         late="Y = 2",

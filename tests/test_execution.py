@@ -76,7 +76,7 @@ def decays(state: Mapping[str, Any]) -> list[tuple[int, float]]:
 
 
 def test_what_a_method_spares_is_not_decayed_in_a_run() -> None:
-    """The s of CS, one tensor for each of three layers; the weights decay, and all that is left when the method is done does too."""
+    """The s of CS, a tensor for each of three layers; the weights decay, and so does all that is left when the method is done."""
     decay = experiment("cs").optim.weight_decay
     assert decay > 0
     training, finetune = states("cs")

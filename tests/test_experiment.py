@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from bimp_exp.errors import ConfigError, InvariantError
 from bimp_exp.method import gmp
 from bimp_exp.method.base import MethodContext
-from bimp_exp.method.imp import IMP as Imp
+from bimp_exp.method import imp
 from bimp_exp.results.schema import Scores
 from bimp_exp.run.evaluator import Evaluator
 from tests.conftest import ROOT, composed
@@ -38,7 +38,7 @@ def test_momentum_starts_anew_once_and_then_stays(tmp_path: Path) -> None:
     entries: list[int] = []
 
     @dataclass(frozen=True, kw_only=True)
-    class Watch(Imp):
+    class Watch(imp.IMP):
         def on_cycle(self, context: MethodContext, num_steps: int, optimizer: torch.optim.Optimizer) -> None:
             entries.append(len(optimizer.state))
 

@@ -87,7 +87,7 @@ class Method:
     """Whether the run's ``sparsity`` is reached; False where other parameters decide."""
 
     looks_ahead: ClassVar[bool] = False
-    """Whether what the hooks do in the first phase depends on ``context.retraining``, so that runs with other cycles cannot share it."""
+    """Whether the hooks of the first phase use ``context.retraining``, so that runs with other cycles cannot share it."""
 
     acts_while_retraining: ClassVar[bool] = False
     """Whether ``penalty``, ``on_gradients`` and ``on_step`` also act in the phases after the first one, with their ``num_steps``.
