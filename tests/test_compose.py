@@ -51,21 +51,21 @@ LINES = [
 @pytest.mark.parametrize("line", LINES, ids=" ".join)
 def test_a_configuration_is_what_hydra_composes(line: list[str]) -> None:
     whole = compose("config", overrides=line, return_hydra_config=True)
-    values, asks = resolve(without_hydra(whole))
+    values, run_options = resolve(without_hydra(whole))
     composer = Composer(load)
     for _ in range(2):  # the second time from what the first has left
         made = composer(line)
-        assert (made.config, made.asks) == (values, asks)
+        assert (made.config, made.run_options) == (values, run_options)
         assert made.choices == dict(whole.hydra.runtime.choices)
         made.config["optim"]["batch_size"] = -1  # a copy: the next must not see it
 
 
-@pytest.mark.parametrize("asks", [[], ["plan=true"], ["sweep.retry=failed"]])
-def test_runs_that_differ_in_values_are_composed_once(asks: list[str]) -> None:
+@pytest.mark.parametrize("run_options", [[], ["plan=true"], ["sweep.retry=failed"]])
+def test_runs_that_differ_in_values_are_composed_once(run_options: list[str]) -> None:
     composer = Composer(load)
-    composer(["schedule=clr", "seed=0", *asks])
+    composer(["schedule=clr", "seed=0", *run_options])
     loads.clear()
-    configs = [composer(["schedule=clr", f"seed={seed}", *asks]).config for seed in range(100)]
+    configs = [composer(["schedule=clr", f"seed={seed}", *run_options]).config for seed in range(100)]
     assert not loads
     assert [config["seed"] for config in configs] == list(range(100))
 

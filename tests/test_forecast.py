@@ -25,7 +25,7 @@ def grid(root: Path, *fixed: str, cycles: tuple[int, ...] = (1, 2), retry: str =
     """Runs of one and of two cycles: 4 epochs dense, then 2 in all. They have the dense network in common."""
     short = ["model.depth=8", "budget.epochs=6", "budget.dense_epochs=4", f"store.root={root}", "runtime.threads=1"]
     lines = [[*short, *fixed, f"budget.cycles={num}"] for num in cycles]
-    made = [Composed(config=composed(*line), choices={}, asks={"retry": retry, "plan": True}) for line in lines]
+    made = [Composed(config=composed(*line), choices={}, run_options={"retry": retry, "plan": True}) for line in lines]
     plans = [plan.from_config(each.config) for each in made]
     return list(zip(sweep.cells(lines), made, plans, strict=True))
 

@@ -90,14 +90,14 @@ def launch(cfg: DictConfig) -> float | None:
 def _launch(cfg: DictConfig) -> float | None:
     hydra = HydraConfig.get()
     launcher.check_single_run(hydra)
-    config, asks = resolve(cfg)
+    config, run_options = resolve(cfg)
     choices.check(hydra.runtime.choices, config)
     planned = plan.from_config(config)
     console = Console()
     folder = Path(hydra.runtime.output_dir)
     identity = cells.identity(naming.options(hydra.runtime.choices, config, naming.folders(hydra.runtime)), config)
     with Process() as process:
-        if asks["plan"]:
+        if run_options["plan"]:
             single.experiment(config, process)
             from bimp_exp.cli.plan_table import show
 

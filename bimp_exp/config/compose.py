@@ -29,7 +29,7 @@ class Composed:
     config: dict[str, Any]
     choices: dict[str, Any]
     folders: tuple[str, ...] = ()
-    asks: dict[str, Any]
+    run_options: dict[str, Any]
 
     @property
     def options(self) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class Composer:
         plain = [
             o
             for o in parsed
-            if o.type == OverrideType.CHANGE and o.key_or_group not in groups and not o.package and not _asks(o)
+            if o.type == OverrideType.CHANGE and o.key_or_group not in groups and not o.package and not _is_request(o)
         ]
         base, interpolated, _ = self._base([o.input_line or "" for o in parsed if o not in plain])
         made: Composed = pickle.loads(base)  # a copy, ten times as fast as deepcopy
@@ -74,16 +74,16 @@ class Composer:
 
     def _whole(self, overrides: list[str]) -> tuple[Composed, DictConfig]:
         config = self._load(overrides)
-        values, asks = resolve(without_hydra(config))
+        values, run_options = resolve(without_hydra(config))
         choices.check(config.hydra.runtime.choices, values)
         runtime = config.hydra.runtime
         return Composed(
-            config=values, choices=dict(runtime.choices), folders=naming.folders(runtime), asks=asks
+            config=values, choices=dict(runtime.choices), folders=naming.folders(runtime), run_options=run_options
         ), config
 
 
-def _asks(override: Override) -> bool:
-    """Whether it is of what is done with the configuration, and so the same for all runs."""
+def _is_request(override: Override) -> bool:
+    """Whether the override says what to do with the configuration, which is the same for all runs."""
     return override.key_or_group.partition(".")[0] in REQUESTS
 
 

@@ -27,6 +27,8 @@ def _explain(error: Exception) -> str:
         return str(cause)
     if "Ambiguous value for argument" in str(error):
         return f"{first_line(error)}: several values make a grid, which needs -m"
+    if "override must be a string or a list. Got NoneType" in str(error):
+        return "a group has one option, not null: GROUP=OPTION"
     if isinstance(error, OverrideParseException):
         return _unreadable(error)
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
@@ -36,11 +38,13 @@ def _explain(error: Exception) -> str:
         return f"{group}={option}: no such option{hint}; choose one of {', '.join(sorted(error.options))}"
     if isinstance(error, ConfigCompositionException):
         return _composition(error, cause)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     return f"{first_line(error)} (in: {' '.join(sys.argv[1:])})"
 
 
 def _unreadable(error: OverrideParseException) -> str:
-    """Of an override against Hydra's grammar. What its parser says is of its own tokens; that of its functions helps."""
+    """What is said of an override against Hydra's grammar: its parser's own message is of no help, that of its functions is."""
     evaluating = re.search(r"while evaluating .*", str(error))
     reason = (
         evaluating[0] if evaluating else "give KEY=VALUE, and in quotes what has commas, brackets, quotes or blanks"
@@ -73,5 +77,5 @@ def _composition(error: ConfigCompositionException, cause: BaseException | None)
 
 
 def first_line(error: BaseException) -> str:
-    """Of its message; its type where there is none."""
+    """The first line of the error's message; its type where there is none."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

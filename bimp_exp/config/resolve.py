@@ -13,25 +13,25 @@ from bimp_exp.errors import ConfigError
 
 
 def resolve(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The configuration of a run as plain values; and what else is asked: plan (bool), retry. ConfigError for a wrong key."""
+    """The configuration of a run as plain values, and what to do with it: plan (bool), retry. ConfigError for a wrong key."""
     try:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {first_line(error)}") from None
     assert isinstance(values, dict)
-    asks = {"plan": values.pop("plan", False)}
-    if not isinstance(asks["plan"], bool):
-        raise ConfigError(f"plan={asks['plan']} must be true or false")
-    about = values.pop("sweep", {})
-    if not isinstance(about, dict) or about.keys() != {"retry"}:
-        raise ConfigError(f"sweep={about}: its only key is sweep.retry, none or failed")
-    asks["retry"] = about["retry"]
-    if asks["retry"] not in ("none", "failed"):
-        raise ConfigError(f"sweep.retry={asks['retry']} must be none or failed")
+    run_options = {"plan": values.pop("plan", False)}
+    if not isinstance(run_options["plan"], bool):
+        raise ConfigError(f"plan={run_options['plan']} must be true or false")
+    sweep = values.pop("sweep", {})
+    if not isinstance(sweep, dict) or sweep.keys() != {"retry"}:
+        raise ConfigError(f"sweep={sweep}: its only key is sweep.retry, none or failed")
+    run_options["retry"] = sweep["retry"]
+    if run_options["retry"] not in ("none", "failed"):
+        raise ConfigError(f"sweep.retry={run_options['retry']} must be none or failed")
     for group in SUPPLIED:
         if isinstance(node := values.get(group), dict) and "_target_" in node:
             node.setdefault("_partial_", True)  # a run gives it what is missing
-    return {str(key): value for key, value in values.items()}, asks
+    return {str(key): value for key, value in values.items()}, run_options
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

@@ -88,7 +88,7 @@ def _elsewhere(module: str, rest: list[str], target: str) -> str:
     unread = [star for star in names.stars if find(star)[1] is None]
     if unread or rest[0] in _assigned(module):
         raise ConfigError(
-            f"_target_: {target} has no source to read its parameters from: it is no class or function in Python"
+            f"_target_: {target} has no source to read its parameters from: name a class or function written in Python"
         )
     raise ConfigError(f"_target_: {target} does not exist: {module} defines no {rest[0]}")
 
@@ -104,9 +104,7 @@ def _absent(module: str, target: str) -> str:
         return f"{target}: there is no module {package}, neither in the current folder nor in PYTHONPATH nor installed"
     if spec.submodule_search_locations is not None and spec.origin is None:
         return f"{target}: there is no module {module}.{target[len(module) + 1 :].partition('.')[0]}"
-    return (
-        f"{target} has no source to read its parameters from, {module} is not Python: name a class or function that is"
-    )
+    return f"{target} has no source to read its parameters from: name a class or function written in Python"
 
 
 @cache

@@ -73,7 +73,7 @@ def forecast_sweep(runs: Sequence[tuple[Cell, Composed, Plan]], folder: Path, pr
             spent = phase.phase.epochs if phase.num_steps else 0.0
             every[name] = _Phase(epochs=spent, kind=kind)
             requested, num_phases = requested + spent, num_phases + 1
-        done, again = (folder / cell.folder / "result.json").exists(), made.asks["retry"] == "failed"
+        done, again = (folder / cell.folder / "result.json").exists(), made.run_options["retry"] == "failed"
         if done or not (pending(folder / cell.folder) or again):
             states["done" if done else "failed"] += 1
             continue

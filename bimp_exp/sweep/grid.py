@@ -73,14 +73,14 @@ def start(
             checked.add(key)
 
     _each(cells, check)
-    if any(each.asks["plan"] for each in made):
+    if any(each.run_options["plan"] for each in made):
         show(cells, made, plans, folder, process)
         return None
     allow = modules_named(each.config for each in made)
     _check_others(folder, {cell.folder for cell in cells}, allow)
     sweep.write(folder, cells, made)
     retried = [
-        folder / c.folder / "failed.json" for c, m in zip(cells, made, strict=True) if m.asks["retry"] == "failed"
+        folder / c.folder / "failed.json" for c, m in zip(cells, made, strict=True) if m.run_options["retry"] == "failed"
     ]
     retried = [path for path in retried if path.exists()]
     for path in retried:
