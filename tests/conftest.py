@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,6 +40,10 @@ def composed(*overrides: str) -> dict[str, Any]:
         return resolve(without_hydra(compose("config", list(overrides), return_hydra_config=True)))[0]
 
 
+LIBRARIES = ("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "KMP_INIT_AT_FORK", "KMP_DUPLICATE_LIB_OK")
+"""Variables that pytest, PyTorch and scikit-learn set by themselves, the latter when they are first used."""
+
+
 def process_settings() -> dict[str, Any]:
     """All that a run may change in its process, as it is now."""
     import torch
@@ -49,16 +55,16 @@ def process_settings() -> dict[str, Any]:
         "cudnn.benchmark": torch.backends.cudnn.benchmark,
         "cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        "environment": {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
-        "generator": torch.get_rng_state().tolist(),
+        "environment": {name: value for name, value in os.environ.items() if name not in LIBRARIES},
+        "generators": (torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()),
     }
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _settings_stay() -> Iterator[None]:
-    """The tests of a file leave the settings of the process as they were, but for the generator that some tests seed."""
+    """The tests of a file leave the settings of the process as they were, but for the generators that some tests seed."""
     before = process_settings()
     yield
     after = process_settings()
-    for name in before.keys() - {"generator", "environment"}:
+    for name in before.keys() - {"generators", "environment"}:
         assert after[name] == before[name], name

@@ -14,18 +14,17 @@ import torch
 from hydra.utils import instantiate
 
 from bimp_exp.dataset.data import Data
+from bimp_exp.dataset.digits import Digits
 from bimp_exp.dataset.synthetic import Synthetic
 from bimp_exp.errors import DataError
 from bimp_exp.run.process import KEPT, Process
 from bimp_exp.sweep import grid
-from bimp_exp.tracking.mlflow import MLflow, Nothing
+from bimp_exp.tracking.mlflow import MLflow, NoTracking
 from tests import toy_runs, toys
 from tests.conftest import composed, process_settings
 from tests.dataset.pictures import small, write_tree
 from tests.test_forecast import grid as runs_of_grid
 from tests.toys import CPU, RUNTIME
-
-OTHERS = {"threads": 3, "deterministic": 1, "cudnn.benchmark": True, "float32_matmul_precision": "high"}
 
 
 def children() -> set[str]:
@@ -164,21 +163,21 @@ def test_equal_data_sets_are_read_once_and_the_oldest_goes(monkeypatch: pytest.M
 
 
 def test_data_are_checked_once_for_all_equal_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset: Synthetic = instantiate(composed("dataset=synthetic", "dataset.num_train_images=100")["dataset"])
-    num_reads, read = 0, Synthetic.read
+    dataset: Digits = instantiate(composed()["dataset"])
+    num_reads, read = 0, Digits.read
 
-    def count(self: Synthetic) -> Any:
+    def count(self: Digits) -> Any:
         nonlocal num_reads
         num_reads += 1
         return read(self)
 
-    monkeypatch.setattr(Synthetic, "read", count)
+    monkeypatch.setattr(Digits, "read", count)
     with Process() as process:
         for _ in range(2):
             process.check_data(dataclasses.replace(dataset))
         assert num_reads == 1
-        with pytest.raises(DataError, match="training images have the shape"):
-            process.check_data(dataclasses.replace(dataset, num_test_images=10, image_shape=[3, 16, 16]))
+        with pytest.raises(DataError, match=r"1437 training images, but dataset.num_train_images=1438"):
+            process.check_data(dataclasses.replace(dataset, num_train_images=1438))
 
 
 def test_only_the_data_in_use_have_workers_and_none_outlives_the_process(tmp_path: Path) -> None:
@@ -205,7 +204,7 @@ def test_equal_trackers_are_one_and_end_with_the_process(tmp_path: Path) -> None
         first, again, other = (process.tracker(tracking) for tracking in made)
         assert first is again
         assert first is not other
-        assert process.tracker(Nothing()) is process.tracker(Nothing())
+        assert process.tracker(NoTracking()) is process.tracker(NoTracking())
         first.sync_sweep(tmp_path, over=False)
         assert len(children() - before) == 1
     assert children() == before

@@ -18,7 +18,7 @@ from bimp_exp import runtime
 from bimp_exp.errors import ConfigError
 from bimp_exp.runtime import Runtime
 from tests.conftest import ROOT
-from tests.test_numerics import keys
+from tests.test_keys import keys
 from tests.toys import CPU, RUNTIME, data, linear, train
 
 AUTO = dataclasses.replace(RUNTIME, precision="auto", compile="auto", update="auto")
@@ -120,16 +120,16 @@ def test_the_first_step_with_each_size_of_batch_is_no_training_time(monkeypatch:
         seen.add(len(images))
 
     first, second = train(linear(), data(20), steps=6, runtime=uncompiled(slow))
-    assert (first.num_images, first.step_sizes, second.step_sizes) == (20, [8], [8, 8, 4])
-    assert first.timed == (8, first.seconds)
-    assert first.seconds_warming_up >= 0.4  # both sleeps are in it, whatever the machine does
-    assert second.seconds_warming_up == 0
+    assert (first.num_items, first.timing.step_sizes, second.timing.step_sizes) == (20, [8], [8, 8, 4])
+    assert first.timed == (8, first.timing.seconds)
+    assert first.timing.seconds_warming_up >= 0.4  # both sleeps are in it, whatever the machine does
+    assert second.timing.seconds_warming_up == 0
 
 
 def test_an_epoch_that_only_warms_up_still_has_a_rate() -> None:
     (epoch,) = train(linear(), data(8), steps=1, runtime=uncompiled(lambda images: None))
-    assert epoch.timed == (8, epoch.seconds_warming_up)
-    assert epoch.seconds_warming_up > 0
+    assert epoch.timed == (8, epoch.timing.seconds_warming_up)
+    assert epoch.timing.seconds_warming_up > 0
 
 
 def uncompiled(before: Callable[[Tensor], None]) -> Runtime:

@@ -143,8 +143,20 @@ def run(
     """The result of a run as JSON; ``console`` shows what a terminal would."""
     made.check()
     with Process() as process:
-        env = make_env(made, config or parts("method", "imp"), process)
-        log = Log(writer=writer or Nowhere(), display=Display(console or Console(quiet=True), env.plan, "toy"))
-        result = execute(env, made.store.open(log.writer.folder), log)
+        return run_in(process, made, writer=writer, config=config, console=console)
+
+
+def run_in(
+    process: Process,
+    made: Experiment,
+    *,
+    writer: RunWriter | None = None,
+    config: Mapping[str, Any] | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """The same in a process that may serve other runs."""
+    env = make_env(made, config or parts("method", "imp"), process)
+    log = Log(writer=writer or Nowhere(), display=Display(console or Console(quiet=True), env.plan, "toy"))
+    result = execute(env, made.store.open(log.writer.folder), log)
     assert result is not None
     return result.to_json()

@@ -25,8 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> None:
     """Export the network, then show its size and speed."""
     from bimp_exp.export import comparison, from_run  # PyTorch takes its time; --help and mistakes need none of it
+    from bimp_exp.run.process import Process
 
-    result = from_run.export_run(given.folder, onnx=given.onnx, batch_size=given.batch_size, allow=given.allow)
+    with Process() as process:
+        result = from_run.export_run(
+            given.folder, process, onnx=given.onnx, batch_size=given.batch_size, allow=given.allow
+        )
     comparison.show(result, Console())
 
 

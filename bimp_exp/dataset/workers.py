@@ -21,7 +21,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from bimp_exp.dataset.decode import DecodeError, Recipe, Request
 from bimp_exp.errors import DataError
 
-_fork_server: Any = multiprocessing.forkserver._forkserver
+_fork_server: Any = multiprocessing.forkserver._forkserver  # the one of this process
+USUAL = ["__main__"]  # modules that it imports unless told otherwise
+# To import these takes seconds, here once for all. None is ours: a job's snapshot of the code is not known there.
+OURS = ["numpy", "PIL.Image", "torch.utils.data"]
 AHEAD = 32  # chunks that are being decoded or wait, at least: of 32 images, two batches or more
 
 
@@ -78,8 +81,6 @@ class Pool:
         self.todo = Todo()
         self.reader: object = None  # whose chunks are decoded
         self.decoded: Iterator[Tensor | Failure] = iter(())  # what the workers have sent of it
-        self.started_fork_server = False
-        self.preload: list[str] = []  # modules that the fork server imported before
 
     def turn_to(self, reader: object, chunks: Iterator[Chunk]) -> None:
         """Decode the ``chunks`` of ``reader`` from now on, in order; a pass that was under way is over."""
@@ -92,15 +93,14 @@ class Pool:
         return self.reader is reader and self.process == os.getpid()
 
     def close(self) -> None:
-        """End the workers, and the fork server if it was started for them."""
+        """End the workers, and the fork server if it was started for such and serves nobody else."""
         self._leave_to_parent()
         if isinstance(self.decoded, Generator):
             self.decoded.close()
         self._forget()
-        if self.started_fork_server and not multiprocessing.active_children():
+        if _fork_server._preload_modules == OURS and not multiprocessing.active_children():
             _fork_server._stop()
-            _fork_server.set_forkserver_preload(self.preload)
-            self.started_fork_server = False
+            _fork_server.set_forkserver_preload(USUAL)
 
     def _decode(self) -> Iterator[Tensor | Failure]:
         if self.loader is None:
@@ -121,10 +121,8 @@ class Pool:
         if self.num_workers:
             # Not fork: threads of this process may hold locks, and CUDA cannot be used in a fork.
             context = multiprocessing.get_context("forkserver")
-            if _fork_server._forkserver_pid is None:
-                self.started_fork_server, self.preload = True, _fork_server._preload_modules
-                # To import these takes seconds, here once for all. None is ours: a job's snapshot of the code is not known there.
-                context.set_forkserver_preload(["numpy", "PIL.Image", "torch.utils.data"])
+            if _fork_server._forkserver_pid is None and _fork_server._preload_modules == USUAL:
+                context.set_forkserver_preload(OURS)
             some = {
                 "multiprocessing_context": context,
                 "persistent_workers": True,
@@ -152,7 +150,14 @@ class Pool:
             if self.loader is not None and self.loader._iterator is not None:
                 self.loader._iterator._shutdown = True  # type: ignore[attr-defined]  # else it would tell them to end
             self._forget()
-            self.process, self.started_fork_server = os.getpid(), False
+            self.process = os.getpid()
+            try:
+                if _fork_server._forkserver_pid is not None:
+                    os.waitpid(_fork_server._forkserver_pid, os.WNOHANG)
+            except ChildProcessError:  # it is the parent's, too, and the standard library does not notice
+                os.close(_fork_server._forkserver_alive_fd)
+                _fork_server._forkserver_pid = _fork_server._forkserver_alive_fd = None
+                _fork_server._forkserver_address = None
 
 
 def _start_worker(number: int) -> None:

@@ -21,12 +21,15 @@ from bimp_exp.export.latency import interleaved
 from bimp_exp.export.shrink import shrink
 from bimp_exp.results import provenance
 from bimp_exp.run import checkpoint
+from bimp_exp.run.process import Process
 
 TOLERANCE = 1e-5  # of the largest output of the masked network
 MAX_IMAGES = 1000  # test images that outputs are compared on
 
 
-def export_run(folder: Path, *, onnx: bool, batch_size: int, allow: Collection[str] = ()) -> dict[str, Any]:
+def export_run(
+    folder: Path, process: Process, *, onnx: bool, batch_size: int, allow: Collection[str] = ()
+) -> dict[str, Any]:
     """Write export.pt2 and export.json into ``folder``, which holds a finished run; the content of export.json.
 
     onnx: also write export.onnx.
@@ -53,7 +56,7 @@ def export_run(folder: Path, *, onnx: bool, batch_size: int, allow: Collection[s
     for group, part in parts.items():
         check_part(part, group)
     if threads is not None:
-        torch.set_num_threads(threads)
+        process.use_threads(threads)
     dataset: Dataset = build(dataset_config)
     image_shape, make = dataset.image_shape, build(model_config)
     dense, masked = (dataset.task.build(make).eval().requires_grad_(False) for _ in range(2))

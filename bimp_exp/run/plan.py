@@ -175,6 +175,7 @@ def from_config(cfg: Mapping[str, Any]) -> Plan:
     names = ("dataset", "optim", "lr", "budget", "schedule", "tracking", "runtime")
     parts = {name: _part(json.dumps(cfg[name])) for name in names}
     parts["dataset"].check()
+    parts["runtime"].check_threads()
     return make(
         num_fit_images=parts["dataset"].num_fit_images,
         batch_size=parts["optim"].batch_size,

@@ -18,7 +18,7 @@ import ctypes
 import os
 import platform
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -45,6 +45,7 @@ class Process:
 
     def __init__(self) -> None:
         self._before: dict[str, Any] = {}  # the settings that were changed, as they were
+        self._generators: dict[str, AbstractContextManager[None]] = {}  # put PyTorch's back: training seeds them
         self._keeps_memory = False
         self._checked: set[str] = set()
         self._dataset: Dataset | None = None  # the last one, since to list a million files takes a while
@@ -54,6 +55,7 @@ class Process:
     def start(self, runtime: Runtime) -> torch.device:
         """Apply ``runtime`` to this process; the device to train on. ConfigError where the machine cannot do it."""
         device = runtime.check()
+        self._remember_generators(device)
         settings = _settings()
         if os.environ.get(CUBLAS) is None:
             self._set(settings, CUBLAS, ":4096:8")
@@ -140,6 +142,14 @@ class Process:
         assert self._dataset is not None
         return self._dataset
 
+    def _remember_generators(self, device: torch.device) -> None:
+        import torch
+
+        if device.type not in self._generators:
+            indices = [torch.cuda.current_device()] if device.type == "cuda" else []
+            self._generators[device.type] = torch.random.fork_rng(devices=indices)
+            self._generators[device.type].__enter__()
+
     def _set(self, settings: dict[str, Setting], name: str, value: Any) -> None:
         read, change = settings[name]
         now = read()
@@ -159,6 +169,8 @@ class Process:
             from torch._inductor.async_compile import shutdown_compile_workers
 
             shutdown_compile_workers()
+        while self._generators:
+            self._generators.popitem()[1].__exit__(None, None, None)
         self._keep_memory(False)
 
     def _keep_memory(self, keep: bool) -> None:

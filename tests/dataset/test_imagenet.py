@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.forkserver
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from bimp_exp.dataset import readers, stream, workers
+from bimp_exp.dataset import listing, readers, stream, workers
 from bimp_exp.dataset.base import Dataset
 from bimp_exp.dataset.data import Batch, Batches
 from bimp_exp.dataset.stream import Streamed
@@ -43,7 +45,11 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(root: Path, **changes: object) -> Streamed:
-    data = small(root, **changes).load(CPU)
+    return loaded(small(root, **changes))
+
+
+def loaded(dataset: Dataset) -> Streamed:
+    data = dataset.load(CPU)
     assert isinstance(data, Streamed)
     LOADED.append(data)
     return data
@@ -58,7 +64,7 @@ def same(one: Iterator[Batch] | list[Batch], other: Iterator[Batch] | list[Batch
 def test_batches_have_the_same_bits_with_any_number_of_workers_and_from_any_start(tree: Path, num_workers: int) -> None:
     alone, helped = load(tree), load(tree, num_workers=num_workers)
     whole = list(alone.epoch(seed=3, epoch=1, batch_size=10))
-    assert [len(y) for _, y in whole] == [10, 10, 10, 6]
+    assert [batch.size for batch in whole] == [10, 10, 10, 6]
     assert same(list(helped.epoch(seed=3, epoch=1, batch_size=10)), whole)
     middle = helped.epoch(seed=3, epoch=1, batch_size=10)
     assert same([middle[i] for i in (2, 3, 0)], [whole[i] for i in (2, 3, 0)])
@@ -162,7 +168,7 @@ def test_the_global_generator_is_neither_read_nor_moved(tree: Path, num_workers:
 
 def test_memory_format_changes_no_value(tree: Path) -> None:
     plain, last = (small(tree).load(CPU, memory_format=f) for f in (torch.contiguous_format, torch.channels_last))
-    (x, _), (z, _) = plain.epoch(seed=0, epoch=0, batch_size=8)[0], last.epoch(seed=0, epoch=0, batch_size=8)[0]
+    x, z = (data.epoch(seed=0, epoch=0, batch_size=8)[0].inputs for data in (plain, last))
     assert torch.equal(x, z)
     assert x.is_contiguous()
     assert z.is_contiguous(memory_format=torch.channels_last)
@@ -207,7 +213,7 @@ def test_the_fingerprint_tells_labels_sizes_names_decoder_and_split(tmp_path: Pa
 def refuses(dataset: Dataset, message: str, kind: type[ValueError] = DataError) -> None:
     """Loading ``dataset``, or the first pass over it, ends with one line that has ``message`` in it."""
     with pytest.raises(kind) as error:  # noqa: PT012
-        data = dataset.load(CPU)
+        data = loaded(dataset)
         list(data.epoch(seed=0, epoch=0, batch_size=8))
         list(data.batches(data.test, 8))
     assert message in str(error.value)
@@ -222,7 +228,7 @@ def test_an_image_that_cannot_be_decoded_is_named(tmp_path: Path, num_workers: i
     file.write_bytes(encoded[: len(encoded) // 2])
     refuses(small(root, num_workers=num_workers), f"{file}: not a readable image (")
     dataset = small(root, num_workers=num_workers)
-    data = dataset.load(CPU)
+    data = loaded(dataset)
     file.write_bytes(encoded[: len(encoded) // 3])
     with pytest.raises(DataError, match=rf"^{file}: has changed since it was listed: \d+ bytes, not \d+$"):
         list(data.batches(data.test, 8))
@@ -297,3 +303,53 @@ def test_greyscale_images_for_a_network_of_one_channel(tree: Path) -> None:
     x, *_ = data.epoch(seed=0, epoch=0, batch_size=8)[0]
     assert x.shape == (8, 1, 32, 32)
     assert np.isfinite(x.numpy()).all()
+
+
+def test_workers_end_with_the_data_and_start_again_for_a_later_pass(tree: Path) -> None:
+    data = load(tree, num_workers=2)
+    epoch = data.epoch(seed=0, epoch=0, batch_size=10)
+    first = epoch[0]
+    assert len(multiprocessing.active_children()) == 2
+    for _ in range(2):  # the second does nothing
+        data.close()
+        assert not multiprocessing.active_children()
+    assert multiprocessing.forkserver._forkserver._forkserver_pid is None  # type: ignore[attr-defined]
+    assert same([epoch[0], epoch[1]], [first, epoch[1]])
+
+
+def test_a_fork_has_workers_of_its_own_and_leaves_those_of_its_parent(tree: Path) -> None:
+    data = load(tree, num_workers=1)
+    epoch = data.epoch(seed=0, epoch=0, batch_size=10)
+    first = epoch[0]
+    child = os.fork()
+    if child == 0:
+        right = False
+        try:
+            right = same([epoch[0]], [first])
+            data.close()
+        finally:
+            os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(multiprocessing.active_children()) == 1
+    assert len(list(epoch)) == 4
+
+
+def test_a_data_set_lists_its_images_once_and_again_when_there_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_tree(tmp_path / "root")
+    num_listed, read = 0, listing.read
+
+    def count(found: listing.EncodedFiles, packs: Path) -> tuple[listing.Listing, listing.Listing]:
+        nonlocal num_listed
+        num_listed += 1
+        return read(found, packs)
+
+    monkeypatch.setattr(listing, "read", count)
+    dataset = small(root)
+    dataset.source()
+    loaded(dataset)
+    assert num_listed == 1
+    (root / "train" / CLASSES[0] / "train_000.JPEG").rename(root / "train" / CLASSES[0] / "other.JPEG")
+    assert loaded(dataset).listing.files != LOADED[0].listing.files
+    assert num_listed == 2

@@ -18,6 +18,7 @@ from bimp_exp.errors import UserError
 from bimp_exp.export import comparison, from_run, latency
 from bimp_exp.export.latency import Quartiles
 from bimp_exp.model.resnet_cifar import ResNetCifar
+from bimp_exp.run.process import Process
 from tests.conftest import ROOT
 from tests.export.helpers import relative_difference, without_filters
 
@@ -48,6 +49,11 @@ def exported(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} - {"config.yaml", "model.pt", "result.json"}
 
 
+def export(folder: Path, **how: Any) -> dict[str, Any]:
+    with Process() as process:
+        return from_run.export_run(folder, process, **how)
+
+
 USE = """
 import sys
 sys.modules["bimp_exp"] = None  # any import of it fails
@@ -59,7 +65,7 @@ torch.save([network(images[:1]), network(images)], "outputs.pt")
 
 
 def test_the_file_is_a_network_without_bimp_exp(finished: Path) -> None:
-    result = from_run.export_run(finished, onnx=False, batch_size=4)
+    result = export(finished, onnx=False, batch_size=4)
     assert exported(finished) == {"export.pt2", "export.json"}
     assert json.loads((finished / "export.json").read_text()) == result
     images = torch.randn(5, 1, 8, 8)
@@ -72,7 +78,7 @@ def test_the_file_is_a_network_without_bimp_exp(finished: Path) -> None:
 
 
 def test_the_figures(finished: Path) -> None:
-    result = from_run.export_run(finished, onnx=False, batch_size=4)
+    result = export(finished, onnx=False, batch_size=4)
     sizes = result["networks"]
     assert list(sizes) == ["dense", "masked", "coupled", "free"]
     # ResNet-20 less two blocks a stage: 269,434 - 2 * 97,216 parameters (tests/model/test_models.py).
@@ -91,7 +97,7 @@ def test_the_figures(finished: Path) -> None:
 
 def test_onnx_agrees_for_any_number_of_images(finished: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    assert from_run.export_run(finished, onnx=True, batch_size=4)["files"]["export.onnx"]["max_difference"] <= 1e-5
+    assert export(finished, onnx=True, batch_size=4)["files"]["export.onnx"]["max_difference"] <= 1e-5
     session = onnxruntime.InferenceSession(finished / "export.onnx")
     for num_images in (1, 5):
         images = torch.randn(num_images, 1, 8, 8)
@@ -106,7 +112,7 @@ def test_an_unstructured_result_gains_nothing_and_says_so(finished: Path) -> Non
         if parameter.ndim == 4:
             parameter[torch.rand_like(parameter) < 0.5] = 0
     torch.save(model.state_dict(), finished / "model.pt")
-    result = from_run.export_run(finished, onnx=False, batch_size=2)
+    result = export(finished, onnx=False, batch_size=2)
     assert list(result["networks"]) == ["dense", "masked", "coupled"]
     assert result["networks"]["coupled"] == result["networks"]["masked"]
     assert result["theoretical_speedup"] > 1.9
@@ -122,7 +128,7 @@ def test_a_network_that_differs_is_refused_and_nothing_is_left(finished: Path, m
     run_shrink = from_run.shrink
     monkeypatch.setattr(from_run, "shrink", wrong)
     with pytest.raises(UserError, match=r"^export\.pt2: outputs differ by up to 0\.01 "):
-        from_run.export_run(finished, onnx=False, batch_size=4)
+        export(finished, onnx=False, batch_size=4)
     assert exported(finished) == set()
 
 
