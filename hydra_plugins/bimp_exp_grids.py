@@ -101,7 +101,7 @@ def _check_values(override: Override) -> None:
 
 
 def _values(run: list[str]) -> str:
-    """What a run sets, alike for 0.1 and 1e-1."""
+    """The values that a run sets, as text that is the same for 0.1 and 1e-1."""
     from bimp_exp.config.choices import parse
 
     return repr(sorted((o.get_key_element(), o.value()) for o in parse(run)))

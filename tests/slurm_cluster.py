@@ -26,7 +26,7 @@ PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
 def install(*, accounting: bool = False) -> str | None:
-    """See to the packages; None, or why there can be no cluster here."""
+    """Install the packages that are missing; None, or the reason why there can be no cluster here."""
     if os.geteuid() != 0:
         return "a SLURM cluster for tests needs root"
     programs = ["slurmctld", "slurmd", "sbatch", "munged", *(["slurmdbd", "mariadbd"] if accounting else [])]
@@ -73,7 +73,7 @@ class Cluster:
         self.stop()
 
     def run(self, *command: str) -> str:
-        """What a client command prints; CalledProcessError where it fails."""
+        """The output of a client command; CalledProcessError where it fails."""
         return subprocess.run(
             command, env=self.environment, capture_output=True, text=True, check=True, timeout=300
         ).stdout

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "bimp_exp"
-FILES = [PACKAGE / "lr.py", PACKAGE / "budget.py", *sorted((PACKAGE / "schedule").glob("*.py"))]
+FILES = [PACKAGE / "lr.py", PACKAGE / "budget.py", PACKAGE / "text.py", *sorted((PACKAGE / "schedule").glob("*.py"))]
 FILES += [path for path in [PACKAGE / "pruning" / "report.py"] if path.exists()]
 SCHEDULES = [
     path for path in FILES if path.parent.name == "schedule" and path.stem not in ("__init__", "base", "_rates")

@@ -1,4 +1,4 @@
-"""What plan=true of a grid adds up: phases once, what is left of them, and what it costs by what is stored."""
+"""The sums of plan=true for a grid: phases once, those that are left, and the time by stored phases."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from bimp_exp.config.compose import Composed
-from bimp_exp.run import keys as numerics
-from bimp_exp.run import plan
+from bimp_exp.run import keys, plan
 from bimp_exp.run.plan import Plan
 from bimp_exp.run.process import Process
 from bimp_exp.store.phases import Phases
@@ -39,9 +38,9 @@ def store(runs: Runs, root: Path, number: int, *, seconds: float, phases: slice 
     """Put phases of run ``number`` into the store, ``seconds`` an epoch each."""
     _, made, planned = runs[number]
     facts = facts_of(made)
-    keys = numerics.phase_keys(made.config, planned, facts)
-    for key, phase in list(zip(keys, planned.phases, strict=True))[phases]:
-        about = {"name": "n", "kind": kind or numerics.kind(made.config, facts)}
+    phase_keys = keys.phase_keys(made.config, planned, facts)
+    for key, phase in list(zip(phase_keys, planned.phases, strict=True))[phases]:
+        about = {"name": "n", "kind": kind or keys.kind(made.config, facts)}
         Phases(root=root, every=0.0).save(
             key, about | {"epochs": phase.phase.epochs, "seconds": seconds * phase.phase.epochs}, {}
         )
@@ -66,7 +65,7 @@ def test_phases_that_runs_have_in_common_count_once_and_the_time_needs_a_stored_
 def test_the_time_is_that_of_the_same_method_else_of_another_on_the_same_network(tmp_path: Path) -> None:
     runs, root = grid(tmp_path / "store", "seed=1"), tmp_path / "store"
     other = grid(root)
-    kind = numerics.without_method(numerics.kind(other[0][1].config, facts_of(other[0][1])))
+    kind = keys.without_method(keys.kind(other[0][1].config, facts_of(other[0][1])))
     store(other, root, 0, seconds=5.0, kind=f"{kind} another")
     assert of(runs, tmp_path).seconds == pytest.approx(8 * 5.0 + 2 * OVERHEAD)
     store(other, root, 1, seconds=3.0)  # over the dense phase, which they share

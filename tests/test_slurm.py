@@ -55,7 +55,7 @@ def command(folder: Path, *overrides: str, root: Path = ROOT, often: bool = Fals
 def launch(
     cluster: Cluster, folder: Path, *overrides: str, root: Path = ROOT, modules: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """What a sweep in ``folder`` says; ``modules``: the user's own."""
+    """The command of a sweep in ``folder``, run to its end; ``modules``: folder of the user's own modules."""
     folder.mkdir(exist_ok=True)
     environment = cluster.environment | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(modules or "")}
     return subprocess.run(
@@ -210,7 +210,7 @@ def test_two_runs_at_a_time_equal_the_local_ones_and_a_failure_outlasts_a_requeu
 
 
 class Chaos:
-    """What happens to jobs, each chosen by ``draw``."""
+    """Disturbances of jobs, chosen by ``draw``."""
 
     def __init__(self, cluster: Cluster, seed: int) -> None:
         self.cluster, self.draw = cluster, random.Random(seed)

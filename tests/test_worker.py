@@ -47,7 +47,7 @@ def sweep(folder: Path, *grid: dict[str, str], overrides: tuple[str, ...] = ()) 
 
 
 def work(folder: Path, **options: Any) -> int:
-    """What a worker of its own process does."""
+    """Do what is left of the sweep, as a worker of its own process."""
     with Process() as process:
         return worker.work(folder, process, **options)
 

@@ -1,4 +1,4 @@
-"""What the runs of a multirun are called, and the file that holds them together: sweep.json.
+"""The names of the runs of a sweep, and the files that hold the runs together: sweep.json and cells.json.
 
 A run is named by the values of the keys that differ between the runs, so that names are short and distinct. Imports no
 PyTorch.

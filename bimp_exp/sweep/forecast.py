@@ -1,6 +1,6 @@
-"""What a sweep would cost: runs, phases, epochs; how much of it is the same, and how much is done already.
+"""The cost of a sweep before it is done: runs, phases, epochs; how much of it is the same, and how much is done already.
 
-The time is that of phases of the same kind that lie in the store, and OVERHEAD for every run.
+The time is estimated from stored phases of the same kind, and OVERHEAD for every run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from bimp_exp.config.build import build
 from bimp_exp.config.compose import Composed
-from bimp_exp.run import keys as numerics
+from bimp_exp.run import keys
 from bimp_exp.run.plan import Plan
 from bimp_exp.run.process import Process
 from bimp_exp.sweep.cells import Cell
@@ -45,7 +45,7 @@ class Forecast:
 
 @dataclass(frozen=True, kw_only=True)
 class _Phase:
-    """``kind``: what phases that cost about as much have in common."""
+    """``kind``: the same for phases whose epochs take about as long."""
 
     epochs: float
     kind: str
@@ -57,30 +57,28 @@ def forecast_sweep(runs: Sequence[tuple[Cell, Composed, Plan]], folder: Path, pr
 
     every: dict[str, _Phase] = {}
     left: set[str] = set()
-    roots: set[Path] = set()
+    stores: set[Path] = set()
     known: dict[str, Any] = {}
     requested, num_phases = 0.0, 0
     states = {"done": 0, "failed": 0}
     for cell, made, planned in runs:
         root = made.config["store"]["root"]
         where = Path(root).absolute() if root else folder / cell.folder / "phases"
-        roots.add(where)
+        stores.add(where)
         facts = _facts(made.config, known, process)
-        keys = numerics.phase_keys(made.config, planned, facts)
-        kind = numerics.kind(made.config, facts)
-        names = [key if root else f"{cell.folder}/{key}" for key in keys]
+        phase_keys, kind = keys.phase_keys(made.config, planned, facts), keys.kind(made.config, facts)
+        names = [key if root else f"{cell.folder}/{key}" for key in phase_keys]
         for name, phase in zip(names, planned.phases, strict=True):
-            spent = phase.phase.epochs if phase.num_steps else 0.0
-            every[name] = _Phase(epochs=spent, kind=kind)
-            requested, num_phases = requested + spent, num_phases + 1
+            every[name] = _Phase(epochs=phase.phase.epochs if phase.num_steps else 0.0, kind=kind)
+            requested, num_phases = requested + every[name].epochs, num_phases + 1
         done, again = (folder / cell.folder / "result.json").exists(), made.run_options["retry"] == "failed"
         if done or not (pending(folder / cell.folder) or again):
             states["done" if done else "failed"] += 1
             continue
-        stored = [i for i, key in enumerate(keys, start=1) if (where / key / "done.pt").exists()]
+        stored = [i for i, key in enumerate(phase_keys, start=1) if (where / key / "done.pt").exists()]
         left |= set(names[max(stored, default=0) :])
     todo = [every[name] for name in sorted(left)]
-    rates = _rates(roots) if todo else {}
+    rates = _rates(stores) if todo else {}
     seconds = [_seconds(rates, phase) for phase in todo]
     num_pending = len(runs) - sum(states.values())
     return Forecast(
@@ -119,7 +117,7 @@ def line(forecast: Forecast) -> str:
 
 
 def _facts(config: dict[str, Any], known: dict[str, Any], process: Process) -> dict[str, Any]:
-    """What only this machine knows of a run, for its keys."""
+    """The facts in a run's phase keys that only this machine knows."""
     from bimp_exp.run import checkpoint
 
     text = repr((config["dataset"], config["runtime"], config["conventions"]["augment_validation"]))
@@ -133,16 +131,16 @@ def _facts(config: dict[str, Any], known: dict[str, Any], process: Process) -> d
     return {**known[text], "start": None if start is None else checkpoint.digest(start)}
 
 
-def _rates(roots: Iterable[Path]) -> dict[str, float]:
+def _rates(stores: Iterable[Path]) -> dict[str, float]:
     """Seconds an epoch of each kind that is stored, and of each kind without its method."""
     from bimp_exp.store import phases as store
 
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for path in (path for root in roots for path in root.glob("*/done.pt")):
+    for path in (path for folder in stores for path in folder.glob("*/done.pt")):
         header = store.header(path)
         if "kind" in header:
             found[header["kind"]].append(header)
-            found[numerics.without_method(header["kind"])].append(header)
+            found[keys.without_method(header["kind"])].append(header)
     sums = {
         kind: [sum(float(h[name]) for h in headers) for name in ("seconds", "epochs")]
         for kind, headers in found.items()
@@ -152,5 +150,5 @@ def _rates(roots: Iterable[Path]) -> dict[str, float]:
 
 def _seconds(rates: dict[str, float], phase: _Phase) -> float | None:
     """At the rate of the same method, else at that of others on the same network; None where there is neither."""
-    rate = rates.get(phase.kind, rates.get(numerics.without_method(phase.kind)))
+    rate = rates.get(phase.kind, rates.get(keys.without_method(phase.kind)))
     return 0.0 if not phase.epochs else None if rate is None else rate * phase.epochs

@@ -1,4 +1,4 @@
-"""What a launcher does with a whole grid of runs: check it, show its plan, sum it up. Imports no PyTorch until all is checked."""
+"""A whole grid of runs: its check, its plan, its summary. Imports no PyTorch until all configurations are checked."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the launchers have in common: a whole grid is checked before its workers start. Imports no PyTorch.
+"""Base of the launchers: a whole grid is checked before its workers start. Imports no PyTorch.
 
-Also the names of Hydra and of hydra-submitit-launcher for the same things, and what is refused of launchers and sweepers that
-are not of this project: they would give every job a numbered folder, in which the results of another sweep lie.
+Hydra's and hydra-submitit-launcher's names for the same launchers are aliases. Launchers and sweepers that are not of this
+project are refused: they would give every job a numbered folder, in which the results of another sweep may lie.
 """
 
 from __future__ import annotations

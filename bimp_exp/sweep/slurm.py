@@ -41,7 +41,7 @@ OF_SUBMITIT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """What a submission has come to.
+    """Result of a submission.
 
     num_workers: new ones. num_first: jobs before them that do only first phases. num_there, num_unaware: workers from before,
     and those of them that were submitted when the sweep had fewer runs. packed: runs that a worker does at a time.

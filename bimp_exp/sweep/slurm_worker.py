@@ -1,4 +1,4 @@
-"""What a SLURM job does: a worker of a sweep that runs the code of its submission and asks for its own requeue.
+"""A SLURM job: a worker of a sweep that runs the code of its submission and asks for its own requeue.
 
 Instances are pickled by ``bimp_exp.sweep.slurm`` and called by submitit in the job.
 """

@@ -1,4 +1,4 @@
-"""What SLURM says: which workers of a sweep it has, and how large an array may be; accounting is not needed.
+"""Questions to SLURM: which workers of a sweep it has, and how large an array may be; accounting is not needed.
 
 The path of a worker's job script names its sweep, the code it runs and how many runs the sweep had when it was submitted.
 """
