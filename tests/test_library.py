@@ -37,7 +37,7 @@ def test_the_rest_needs_pytorch_alone() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["config.schema", "config.neutral", "budget", "lr", *(m for m in bimp_exp.PUBLIC.values() if "schedule" in m)],
+    ["config.check", "config.neutral", "budget", "lr", *(m for m in bimp_exp.PUBLIC.values() if "schedule" in m)],
 )
 def test_what_plans_a_run_does_not_import_pytorch(module: str) -> None:
     assert not loaded_by(f"import bimp_exp.{module}") & {"torch", "mlflow"}
