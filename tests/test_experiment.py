@@ -12,9 +12,8 @@ import torch
 from hydra.utils import instantiate
 
 from bimp_exp.errors import ConfigError, InvariantError
-from bimp_exp.method import gmp
+from bimp_exp.method import gmp, imp
 from bimp_exp.method.base import MethodContext
-from bimp_exp.method import imp
 from bimp_exp.results.schema import Scores
 from bimp_exp.run.evaluator import Evaluator
 from tests.conftest import ROOT, composed

@@ -37,7 +37,7 @@ def test_the_rest_needs_pytorch_alone() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["config.schema", "config.neutral", "budget", "lr", *(m for m in bimp_exp.PUBLIC.values() if "schedule" in m)],
+    ["config.check", "config.neutral", "budget", "lr", *(m for m in bimp_exp.PUBLIC.values() if "schedule" in m)],
 )
 def test_what_plans_a_run_does_not_import_pytorch(module: str) -> None:
     assert not loaded_by(f"import bimp_exp.{module}") & {"torch", "mlflow"}
@@ -64,3 +64,22 @@ def test_a_users_module_reaches_what_a_public_name_stands_for(tmp_path: Path, mo
     monkeypatch.syspath_prepend(str(tmp_path))
     assert {"bimp_exp.schedule.allr", "bimp_exp.schedule.base"} <= code.reached(["mine_of_test.Mine"]).ours.keys()
     assert not code.reached(["bimp_exp.schedule.clr.CLR"]).ours.keys() & {"bimp_exp.schedule.allr"}
+
+
+def test_the_program_in_the_guide_scales_the_rates_by_what_was_pruned() -> None:
+    import torch
+
+    page = (ROOT / "docs" / "guide.md").read_text().partition("## In a program of your own")[2]
+    model = torch.nn.Sequential(torch.nn.Linear(20, 30), torch.nn.ReLU(), torch.nn.Linear(30, 10))
+    given = {"model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=1.0)}
+    exec(page.partition("```python")[2].partition("```")[0], given)
+    report, scheduler = given["report"], given["scheduler"]
+    assert report.fraction == pytest.approx(0.9)
+    rates = []
+    for _ in range(100):
+        rates.append(scheduler.get_last_lr()[0])
+        scheduler.optimizer.step()
+        scheduler.step()
+    assert max(rates) == pytest.approx(0.1 * max(report.d1("all"), 10 / 90))
+    assert rates[0] == 0.0
+    assert rates.index(max(rates)) == 10  # a tenth is warm-up

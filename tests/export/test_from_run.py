@@ -19,7 +19,7 @@ from bimp_exp.export import comparison, from_run, latency
 from bimp_exp.export.latency import Quartiles
 from bimp_exp.model.resnet_cifar import ResNetCifar
 from bimp_exp.run.process import Process
-from tests.conftest import ROOT
+from tests.conftest import composed
 from tests.export.helpers import relative_difference, without_filters
 
 
@@ -36,10 +36,7 @@ def digits_network() -> nn.Module:
 def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What a run on digits leaves, as far as an export reads it, with half of the filters pruned."""
     monkeypatch.setattr(latency, "MAX_ROUNDS", 3)
-    config = {group: yaml.safe_load((ROOT / "conf" / group / f"{option}.yaml").read_text())
-              for group, option in (("dataset", "digits"), ("model", "resnet20"), ("runtime", "default"))}  # fmt: skip
-    config["model"]["depth"] = 8
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(composed("model.depth=8")))
     torch.save(without_filters(digits_network(), 0.5).state_dict(), tmp_path / "model.pt")
     (tmp_path / "result.json").write_text("{}")
     return tmp_path
