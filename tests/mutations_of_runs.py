@@ -37,8 +37,11 @@ MUTATIONS = [
              "bimp_exp.run.state:RunLog.load", 'Counter(dumped["images_evaluated"])', "Counter()", RESTORE),
     Mutation("pruned-twice", "a phase that continues prunes once more", "bimp_exp.run.execute:_compute",
              'PhaseProgress.load(partly["underway"])', "_begin(env, planned, state, evaluator, log)", RESTORE),
-    Mutation("points-twice", "what an attempt logged after its checkpoint is logged twice", "bimp_exp.run.execute:_compute",
-             "log.restart(state.log)", "pass", RESTORE),
+    Mutation("points-twice", "what another process has logged meanwhile stays in the log", "bimp_exp.run.execute:execute",
+             """
+             log.restart(state.log)
+             return build_result(env, state, log, started)
+             """, "return build_result(env, state, log, started)", ("tests/test_writer.py",)),
     # Phases in the store
     Mutation("damage-unnoticed", "a checkpoint is read whatever its checksum says", "bimp_exp.store.phases:content",
              "len(found) != about['size'] or hashlib.sha256(found).hexdigest() != about['sha256']", "False",
