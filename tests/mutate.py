@@ -3,8 +3,8 @@
     python -m tests.mutate [--only NAME ...] [--jobs N]
 
 First come the tests that should notice, to the first failure; if none of them fails, all. The one that failed must pass without
-any bug. What was found goes into docs/mutations.md, beside what earlier calls found for the other bugs. It lies here, not in a
-folder of its own, because it is about the tests and one of them holds it together.
+any bug. What was found goes into docs/mutations.md, beside what earlier calls found for the other bugs; --shown leaves that page
+as it is. It lies here, not in a folder of its own, because it is about the tests and one of them holds it together.
 """
 
 from __future__ import annotations
@@ -17,34 +17,27 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.conftest import ROOT
-from tests.mutations import MUTATIONS, Mutation
+from tests.mutations import MUTATIONS
+from tests.plant import Mutation, file_of, planted
 
 TABLE = ROOT / "docs" / "mutations.md"
 HEAD = """# Bugs that the tests notice
 
 Each row is a bug that was planted in a copy of this repository, and the first test that failed then. Written by
-`python -m tests.mutate`; the bugs are in `tests/mutations.py`.
+`python -m tests.mutate`; the bugs are in `tests/mutations.py` and `tests/mutations_of_runs.py`.
 
-| name | bug | file | edit | noticed by |
+| name | bug | place | edit | noticed by |
 |---|---|---|---|---|
 """
 MISSED = "**MISSED**"
 LIMIT = 1800  # seconds; more than all tests take
 HERE = "tests/test_mutations.py"  # which fails wherever a bug is planted
-
-
-def planted(mutation: Mutation, text: str) -> str:
-    """``text`` of the file with the bug; ValueError unless what it replaces is there exactly once."""
-    if text.count(mutation.old) != 1:
-        raise ValueError(
-            f"{mutation.name}: {mutation.file} has this {text.count(mutation.old)} times: {mutation.old!r}"
-        )
-    return text.replace(mutation.old, mutation.new)
 
 
 def failing(root: Path, tests: Sequence[str]) -> str | None:
@@ -81,9 +74,9 @@ def noticed(mutation: Mutation) -> str:
     """The first test that fails with the bug, or MISSED; RuntimeError where one of all tests fails without it, too."""
     with tempfile.TemporaryDirectory() as folder:
         root = copied(Path(folder))
-        path = root / mutation.file
+        path = root / file_of(mutation.where)
         sound = path.read_text()
-        path.write_text(planted(mutation, sound))
+        path.write_text(planted(sound, mutation.where, mutation.old, mutation.new))
         found = failing(root, mutation.tests)
         if found is None and (found := failing(root, ["tests", f"--ignore={HERE}"])) is not None:
             path.write_text(sound)
@@ -98,11 +91,12 @@ def _require_passing(root: Path, tests: Sequence[str]) -> None:
 
 def row(mutation: Mutation, by: str) -> str:
     """A line of the table; of a longer edit the lines that differ."""
-    lines = difflib.ndiff(mutation.old.splitlines(), mutation.new.splitlines())
+    old, new = (textwrap.dedent(text).strip().splitlines() for text in (mutation.old, mutation.new))
+    lines = difflib.ndiff(old, new)
     changed = [line for line in lines if line[0] in "+-"]
     edit = "<br>".join(f"`{line}`".replace("|", "\\|") for line in changed)
     test = by if by == MISSED else f"`{by}`"
-    return f"| {mutation.name} | {mutation.bug} | `{mutation.file}` | {edit} | {test} |"
+    return f"| {mutation.name} | {mutation.bug} | `{mutation.where}` | {edit} | {test} |"
 
 
 def table(found: dict[str, str], before: Iterable[str]) -> str:
@@ -121,6 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=[m.name for m in MUTATIONS], help="these bugs")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="bugs at a time")
+    parser.add_argument("--shown", action="store_true", help="only show what is found")
     arguments = parser.parse_args()
     chosen = [m for m in MUTATIONS if arguments.only is None or m.name in arguments.only]
     with tempfile.TemporaryDirectory() as folder:
@@ -130,7 +125,8 @@ def main() -> None:
         for mutation, by in zip(chosen, pool.map(noticed, chosen), strict=True):
             found[mutation.name] = by
             print(f"{mutation.name}: {by}", flush=True)
-            TABLE.write_text(table(found, TABLE.read_text().splitlines() if TABLE.exists() else ()))
+            if not arguments.shown:
+                TABLE.write_text(table(found, TABLE.read_text().splitlines() if TABLE.exists() else ()))
     sys.exit(1 if MISSED in found.values() else 0)
 
 

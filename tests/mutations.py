@@ -1,266 +1,257 @@
-"""Bugs of this field, each as an exact edit of one file, and the tests that are to notice it (``tests/mutate.py`` plants them)."""
+"""Bugs of this field, each as a change of one place of the code, and the tests that are to notice it (``tests/mutate.py``).
+
+Those of masks, counts, rates, data and methods are here; those of what a run stores, continues and trusts in
+``tests/mutations_of_runs.py``. ``where`` and ``old`` are as in ``tests/plant.py``.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from tests.mutations_of_runs import MUTATIONS as OF_RUNS
+from tests.plant import Mutation
 
 METHODS = ("tests/test_methods.py",)
+OPTIONS = ("tests/test_method_options.py",)
 TRAINING = ("tests/test_training.py",)
 SCHEDULES = ("tests/test_schedules.py",)
 SELECTORS = ("tests/test_selector.py",)
-EXPERIMENT = "tests/test_experiment.py::"
-RESUME = ("tests/test_resume.py::test_killed_at_any_instant_every_method_ends_with_the_same_bits",)
-KEYS = ("tests/test_numerics.py",)
+BUDGET = ("tests/test_budget.py",)
+METRICS = ("tests/test_metrics.py",)
+VECTOR = ("tests/test_vector.py",)
+DEVICE = ("tests/test_second_device.py",)
 TOYS = ("tests/test_execution.py",)
 COMBINATIONS = ("tests/test_combinations.py",)
+EXPERIMENT = "tests/test_experiment.py::"
+PRUNING = (EXPERIMENT + "test_pruning_touches_prunable_weights_only_and_masks_nest",)
+MOMENTUM = (EXPERIMENT + "test_momentum_starts_anew_once_and_then_stays",)
+D1 = (EXPERIMENT + "test_d1_is_the_norm_of_what_was_removed",)
+BETTER = (EXPERIMENT + "test_the_better_network_by_validation_is_the_run_s",)
+ALGORITHM = ("tests/test_algorithm.py",)
 
-
-class Mutation(NamedTuple):
-    """``old``, which ``file`` has exactly once, becomes ``new``; ``tests`` are the files, or tests, that should fail then."""
-
-    name: str
-    bug: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-
-
-MUTATIONS = [
+_SCIENCE = [
     # Masks
-    Mutation("mask-forgotten", "the mask is not applied after the optimiser's step", "bimp_exp/training/loop.py",
-             "torch._foreach_mul_(weights, keep)", "pass", TRAINING),
-    Mutation("mask-before-step", "gradients are masked before the step, momentum revives weights", "bimp_exp/training/loop.py",
-             """            optimizer.step()
-            if keep:
-                with torch.no_grad():
-                    torch._foreach_mul_(weights, keep)
-""", """            if keep:
-                with torch.no_grad():
-                    torch._foreach_mul_([w.grad for w in weights], keep)
-            optimizer.step()
-""", TRAINING),
-    Mutation("mask-lost-retraining", "retraining does not get the masks", "bimp_exp/run/train_phase.py",
-             "masked=[(run.weights[weight], mask) for weight, mask in run.masks.items()]", "masked=[]",
-             (EXPERIMENT + "test_pruning_touches_prunable_weights_only_and_masks_nest",)),
-    Mutation("mask-lost-finetune", "the pattern of a rival's final prune is lost before its fine-tuning", "bimp_exp/pruning/weights.py",
-             "{name: weight.detach() != 0 for", "{name: weight.detach() == weight.detach() for", COMBINATIONS),
-    Mutation("mask-regrown", "what is pruned already competes again in the next cycle", "bimp_exp/selector/base.py",
-             ".masked_fill(~join([masks[name] for name in scores]), PRUNED_SCORE)", "", SELECTORS),
-    Mutation("ties-last", "of equal scores on a GPU the last goes first", "bimp_exp/selector/_smallest.py",
-             "(ties.cumsum(0) <= count - below.sum())", "(ties.flip(0).cumsum(0).flip(0) <= count - below.sum())",
-             ("tests/test_vector.py",)),
-    Mutation("memory-order", "weights on a GPU are ranked as they lie in memory", "bimp_exp/selector/_vector.py",
-             ".index_select(0, order[0])", "", ("tests/test_vector.py",)),
-    Mutation("waits-each-step", "the host asks the device how much was pruned, at every step", "bimp_exp/method/gradual.py",
-             "prune.num_pruned(masks) if masks else 0", "prune.num_pruned(masks or context.all_kept)",
-             ("tests/test_second_device.py",)),
+    Mutation("mask-forgotten", "the mask is not applied after the optimiser's step", "bimp_exp.training.loop:fit",
+             "torch._foreach_mul_(weights, masks)", "pass", TRAINING),
+    Mutation("mask-before-step", "gradients are masked before the step, momentum revives weights", "bimp_exp.training.loop:fit",
+             """
+             net.optimizer.step()
+             if masks:
+                 with torch.no_grad():
+                     torch._foreach_mul_(weights, masks)
+             """, """
+             if masks:
+                 with torch.no_grad():
+                     torch._foreach_mul_([w.grad for w in weights], masks)
+             net.optimizer.step()
+             """, TRAINING),
+    Mutation("mask-lost-retraining", "retraining does not apply the masks", "bimp_exp.training.loop:fit",
+             "[torch.empty_like(net.weights[name]).copy_(mask) for name, mask in net.masks.items()]", "[]", PRUNING),
+    Mutation("mask-lost-finetune", "the pattern of a rival's final prune is lost before its fine-tuning",
+             "bimp_exp.pruning.weights:nonzero_masks", "weight.detach() != 0", "weight.detach() == weight.detach()", COMBINATIONS),
+    Mutation("mask-regrown", "what is pruned already competes again in the next cycle", "bimp_exp.selector.base:one_threshold",
+             "join(list(scores.values())).masked_fill(~join([masks[name] for name in scores]), PRUNED_SCORE)",
+             "join(list(scores.values()))", SELECTORS),
+    Mutation("mask-regrown-in-layer", "what is pruned already competes again in its layer", "bimp_exp.selector.base:prune_lowest",
+             "scores.masked_fill(~mask, PRUNED_SCORE)", "scores", SELECTORS),
+    Mutation("ties-last", "of equal scores on a GPU the last goes first", "bimp_exp.selector._smallest:_select_anywhere",
+             "ties.cumsum(0)", "ties.flip(0).cumsum(0).flip(0)", VECTOR),
+    Mutation("memory-order", "weights on a GPU are ranked as they lie in memory", "bimp_exp.selector._vector:join",
+             "torch.cat([tensor.as_strided((tensor.numel(),), (1,)) for tensor in tensors]).index_select(0, order[0])",
+             "torch.cat([tensor.as_strided((tensor.numel(),), (1,)) for tensor in tensors])", VECTOR),
+    Mutation("waits-each-step", "the host asks the device how much was pruned, at every step", "bimp_exp.method.gradual:prune_to",
+             "prune.num_pruned(masks) if masks else 0", "prune.num_pruned(masks or context.all_kept)", DEVICE),
     Mutation("masks-contiguous", "masks lie in memory otherwise than channels-last weights: a kernel for each",
-             "bimp_exp/training/loop.py", "torch.empty_like(weight).copy_(mask)", "mask.to(weight).contiguous()",
-             ("tests/test_second_device.py",)),
-    Mutation("momentum-reset", "the momentum starts anew in every cycle", "bimp_exp/run/execute.py",
-             "if phase.cycle == 1:", "if phase.cycle >= 1:",
-             (EXPERIMENT + "test_momentum_starts_anew_once_and_then_stays",)),
-    Mutation("momentum-carried", "the momentum of dense training goes on into the first cycle", "bimp_exp/run/execute.py",
-             "if phase.cycle == 1:", "if phase.cycle == -1:",
-             (EXPERIMENT + "test_momentum_starts_anew_once_and_then_stays",)),
+             "bimp_exp.training.loop:fit", "torch.empty_like(net.weights[name]).copy_(mask)",
+             "mask.to(net.weights[name]).contiguous()", DEVICE),
+    Mutation("momentum-reset", "the momentum starts anew in every cycle", "bimp_exp.run.execute:_begin",
+             "planned.number == 1", "planned.number >= 1", MOMENTUM),
+    Mutation("momentum-carried", "the momentum of dense training goes on into the first cycle", "bimp_exp.run.execute:_begin",
+             "planned.number == 1", "planned.number == -1", MOMENTUM),
     # Counts
-    Mutation("count-truncated", "S N is truncated, not rounded", "bimp_exp/pruning/weights.py",
-             "round(phase.sparsity * num_weights)", "int(phase.sparsity * num_weights)", ("tests/test_budget.py",)),
-    Mutation("density-for-sparsity", "the share that stays is taken for the share that goes", "bimp_exp/pruning/weights.py",
-             "round(phase.sparsity * num_weights)", "round((1 - phase.sparsity) * num_weights)", ("tests/test_budget.py",)),
-    Mutation("density-reported", "density is reported as sparsity", "bimp_exp/pruning/metrics.py",
-             "_ratio(sum(c.num_zeros for c in counts)", "_ratio(sum(c.num_weights - c.num_zeros for c in counts)",
-             ("tests/test_metrics.py",)),
-    Mutation("fraction-linear", "each cycle removes S / J of what is left", "bimp_exp/budget.py",
-             "return 1 - math.pow(1 - sparsity, 1 / cycles)", "return sparsity / cycles", ("tests/test_budget.py",)),
-    Mutation("sparsity-linear", "the sparsities of the cycles lie on a line", "bimp_exp/budget.py",
-             "1 - math.pow(1 - sparsity, j / cycles)", "sparsity * j / cycles", ("tests/test_budget.py",)),
-    Mutation("budget-exceeded", "BIMP retrains T epochs on top of T_0", "bimp_exp/budget.py",
-             "left = self.epochs - self.dense_epochs", "left = self.epochs", ("tests/test_budget.py",)),
-    Mutation("batch-norm-pruned", "the weights of batch-norm are prunable", "bimp_exp/pruning/weights.py",
-             "nn.Conv3d, nn.Linear)", "nn.Conv3d, nn.Linear, nn.BatchNorm2d)", ("tests/test_metrics.py",)),
-    Mutation("biases-pruned", "biases are prunable", "bimp_exp/pruning/weights.py",
-             """            weights[f"{name}.weight" if name else "weight"] = weight
-""", """            weights[f"{name}.weight" if name else "weight"] = weight
-            if isinstance(getattr(module, "bias", None), nn.Parameter):
-                weights[f"{name}.bias"] = module.bias
-""", ("tests/test_metrics.py",)),
-    Mutation("speedup-overall", "the speed-up follows from the sparsity of the whole network", "bimp_exp/pruning/metrics.py",
+    Mutation("count-truncated", "S N is truncated, not rounded", "bimp_exp.pruning.weights:target_count",
+             "round(phase.sparsity * num_weights)", "int(phase.sparsity * num_weights)", BUDGET),
+    Mutation("density-for-sparsity", "the share that stays is taken for the share that goes",
+             "bimp_exp.pruning.weights:target_count", "phase.sparsity * num_weights", "(1 - phase.sparsity) * num_weights", BUDGET),
+    Mutation("density-reported", "density is reported as sparsity", "bimp_exp.pruning.metrics:sparsity",
+             "sum(c.num_zeros for c in counts)", "sum(c.num_weights - c.num_zeros for c in counts)", METRICS),
+    Mutation("fraction-linear", "each cycle removes S / J of what is left", "bimp_exp.budget:fraction_per_cycle",
+             "1 - math.pow(1 - sparsity, 1 / cycles)", "sparsity / cycles", BUDGET),
+    Mutation("sparsity-linear", "the sparsities of the cycles lie on a line", "bimp_exp.budget:iterative",
+             "1 - math.pow(1 - sparsity, j / cycles)", "sparsity * j / cycles", BUDGET),
+    Mutation("budget-exceeded", "BIMP retrains T epochs on top of T_0", "bimp_exp.budget:BIMP.phases",
+             "self.epochs - self.dense_epochs", "self.epochs", BUDGET),
+    Mutation("batch-norm-pruned", "the weights of batch-norm are prunable", "bimp_exp.pruning.weights:",
+             "(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)", "(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.BatchNorm2d)",
+             METRICS),
+    Mutation("biases-pruned", "biases are prunable", "bimp_exp.pruning.weights:effective_prunable",
+             'weights[f"{name}.weight" if name else "weight"] = weight', """
+             weights[f"{name}.weight" if name else "weight"] = weight
+             if isinstance(getattr(module, "bias", None), nn.Parameter):
+                 weights[f"{name}.bias"] = module.bias
+             """, METRICS),
+    Mutation("speedup-overall", "the speed-up follows from the sparsity of the whole network",
+             "bimp_exp.pruning.metrics:theoretical_speedup",
              "math.fsum(num * (c.num_weights - c.num_zeros) / c.num_weights for num, c in used)",
-             "dense * (1 - sparsity(by_name.values()))", ("tests/test_metrics.py",)),
+             "dense * (1 - sparsity(by_name.values()))", METRICS),
     # Selectors
-    Mutation("signed-magnitude", "weights are ranked by w, not |w|", "bimp_exp/selector/global_.py",
+    Mutation("signed-magnitude", "weights are ranked by w, not |w|", "bimp_exp.selector.global_:Global.__call__",
              "torch._foreach_abs(list(weights.values()))", "list(weights.values())", SELECTORS),
-    Mutation("lamp-without-itself", "the sum of a LAMP score leaves the weight itself out", "bimp_exp/selector/lamp.py",
-             "(squares / from_large_end)", "(squares / (from_large_end - squares))", SELECTORS),
-    Mutation("erk-uncapped", "ERK does not stop at a density of 1", "bimp_exp/selector/erk.py",
-             "if keep[whole] <= left[whole]:", "if True:", SELECTORS),
-    Mutation("uniform-plus-last", "Uniform+ does not spare the last layer", "bimp_exp/selector/uniform_plus.py",
+    Mutation("lamp-without-itself", "the sum of a LAMP score leaves the weight itself out", "bimp_exp.selector.lamp:scores",
+             "squares / from_large_end", "squares / (from_large_end - squares)", SELECTORS),
+    Mutation("erk-uncapped", "ERK does not stop at a density of 1", "bimp_exp.selector.erk:ERK.counts",
+             "keep[whole] <= left[whole]", "True", SELECTORS),
+    Mutation("uniform-plus-last", "Uniform+ does not spare the last layer", "bimp_exp.selector.uniform_plus:UniformPlus.counts",
              "last - round(self.last_keeps * layers[-1].num_weights)", "last", SELECTORS),
-    Mutation("uniform-plus-first", "Uniform+ does not spare the first convolution", "bimp_exp/selector/uniform_plus.py",
-             "spared = 1 if layers[0].is_conv else 0", "spared = 0", SELECTORS),
-    Mutation("selector-reseeded", "random pruning ignores its seed", "bimp_exp/selector/random.py",
-             'derive(self.seed, "selector")', 'derive(0, "selector")', SELECTORS),
-    Mutation("filter-l1", "filters are ranked by L1", "bimp_exp/selector/filter_l2.py",
-             ".flatten(1), dim=1,", ".flatten(1), ord=1, dim=1,", SELECTORS),
+    Mutation("uniform-plus-first", "Uniform+ does not spare the first convolution",
+             "bimp_exp.selector.uniform_plus:UniformPlus.counts", "1 if layers[0].is_conv else 0", "0", SELECTORS),
+    Mutation("selector-reseeded", "random pruning ignores its seed", "bimp_exp.selector.random:Random.__call__",
+             "self.seed", "0", SELECTORS),
+    Mutation("filter-l1", "filters are ranked by L1", "bimp_exp.selector.filter_l2:_without_filters",
+             "dim=1", "dim=1, ord=1", SELECTORS),
     # Learning rates
-    Mutation("warmup-late", "the warm-up is a step ahead", "bimp_exp/schedule/_rates.py",
-             "math.cos(math.pi * i / num_warmup_steps)", "math.cos(math.pi * (i + 1) / num_warmup_steps)", SCHEDULES),
-    Mutation("warmup-linear", "the warm-up of retraining is linear", "bimp_exp/schedule/_rates.py",
+    Mutation("warmup-late", "the warm-up is a step ahead", "bimp_exp.schedule._rates:with_warmup",
+             "math.pi * i / num_warmup_steps", "math.pi * (i + 1) / num_warmup_steps", SCHEDULES),
+    Mutation("warmup-linear", "the warm-up of retraining is linear", "bimp_exp.schedule._rates:with_warmup",
              "peak * (1 - math.cos(math.pi * i / num_warmup_steps)) / 2", "peak * i / num_warmup_steps", SCHEDULES),
-    Mutation("linear-to-zero", "the last step of a linear schedule runs at rate 0", "bimp_exp/lr.py",
-             "peak * (1 - i / num_steps)", "peak * (1 - i / max(1, num_steps - 1))", SCHEDULES),
-    Mutation("lrw-first", "LRW replays the first rates", "bimp_exp/schedule/_rates.py",
-             "first = original.num_steps - num_steps", "first = 0", SCHEDULES),
-    Mutation("slr-float", "the index of SLR is computed in floating point", "bimp_exp/schedule/_rates.py",
-             "if index_in_floating_point else i * length // num_steps", "if num_steps else 0", SCHEDULES),
-    Mutation("clr-to-zero", "CLR falls to 0, not eta_T", "bimp_exp/schedule/clr.py",
-             "lr.cosine(original.peak, n, original.floor)", "lr.cosine(original.peak, n)", SCHEDULES),
-    Mutation("ft-peak", "FT runs at eta_1", "bimp_exp/schedule/ft.py", "original.floor", "original.peak", SCHEDULES),
-    Mutation("rate-per-epoch", "the rate changes from epoch to epoch only", "bimp_exp/training/loop.py",
-             "rate, step_start = lr(at.done), ", "rate, step_start = lr(before), ", TRAINING),
-    Mutation("allr-min", "ALLR takes the smaller of d1 and d2", "bimp_exp/schedule/allr.py",
+    Mutation("linear-to-zero", "the last step of a linear schedule runs at rate 0", "bimp_exp.lr:linear",
+             "i / num_steps", "i / max(1, num_steps - 1)", SCHEDULES),
+    Mutation("lrw-first", "LRW replays the first rates", "bimp_exp.schedule._rates:tail",
+             "original.num_steps - num_steps", "0", SCHEDULES),
+    Mutation("slr-float", "the index of SLR is computed in floating point", "bimp_exp.schedule._rates:compress",
+             "int(i * (length / num_steps)) if index_in_floating_point else i * length // num_steps",
+             "int(i * (length / num_steps))", SCHEDULES),
+    Mutation("clr-to-zero", "CLR falls to 0, not eta_T", "bimp_exp.schedule.clr:CLR.__call__", "original.floor", "0.0", SCHEDULES),
+    Mutation("ft-peak", "FT runs at eta_1", "bimp_exp.schedule.ft:FT.__call__", "original.floor", "original.peak", SCHEDULES),
+    Mutation("rate-per-epoch", "the rate changes from epoch to epoch only", "bimp_exp.training.loop:fit",
+             "rates(step)", "rates(before)", TRAINING),
+    Mutation("allr-min", "ALLR takes the smaller of d1 and d2", "bimp_exp.schedule.allr:ALLR.discount",
              "max(report.d1(self.norm), report.d2)", "min(report.d1(self.norm), report.d2)", SCHEDULES),
-    Mutation("allr-unclipped", "d2 may exceed 1", "bimp_exp/pruning/report.py",
-             "return min(self.length_ratio, 1.0)", "return self.length_ratio", SCHEDULES),
-    Mutation("allr-budget", "d2 compares with T, not T_0", "bimp_exp/run/prune_phase.py",
-             "epochs=run.plan.phases[0].phase.epochs", "epochs=run.plan.budget_epochs", TOYS),
-    Mutation("allr-total-sparsity", "s of d1 is the total sparsity, not this cycle's fraction", "bimp_exp/run/prune_phase.py",
-             "fraction=phase.fraction,", "fraction=phase.sparsity,",
-             (EXPERIMENT + "test_d1_is_the_norm_of_what_was_removed",)),
-    Mutation("allr-norm-after", "||W|| is taken after pruning", "bimp_exp/pruning/report.py",
-             "weights.norm(before.values())", "weights.norm(after.values())",
-             (EXPERIMENT + "test_d1_is_the_norm_of_what_was_removed",)),
-    Mutation("acc-allr-before", "AccALLR compares with the network before, not the dense one", "bimp_exp/run/prune_phase.py",
-             'train_metric_dense=dense["train"]', 'train_metric_dense=before["train"]',
+    Mutation("allr-unclipped", "d2 may exceed 1", "bimp_exp.pruning.report:PruneReport.d2",
+             "min(self.length_ratio, 1.0)", "self.length_ratio", SCHEDULES),
+    Mutation("allr-budget", "d2 compares with T, not T_0", "bimp_exp.run.prune_phase:prune",
+             "epochs=env.plan.phases[0].phase.epochs", "epochs=env.plan.budget_epochs", TOYS),
+    Mutation("allr-total-sparsity", "s of d1 is the total sparsity, not this cycle's fraction",
+             "bimp_exp.run.prune_phase:prune:PruneReport.measure", "fraction=phase.fraction", "fraction=phase.sparsity", D1),
+    Mutation("allr-norm-after", "||W|| is taken after pruning", "bimp_exp.pruning.report:PruneReport.measure",
+             "weights.norm(before.values())", "weights.norm(after.values())", D1),
+    Mutation("acc-allr-before", "AccALLR compares with the network before, not the dense one", "bimp_exp.run.prune_phase:prune",
+             "train_metric_dense=dense.train", "train_metric_dense=before.train",
              (EXPERIMENT + "test_acc_allr_is_driven_by_the_training_accuracy_of_the_dense_network",)),
     # Data and evaluation
-    Mutation("evaluate-training", "evaluation in training mode", "bimp_exp/training/loop.py",
+    Mutation("evaluate-training", "evaluation in training mode", "bimp_exp.training.evaluation:evaluate",
              "model.train(train_mode)", "model.train()", TRAINING),
-    Mutation("loss-over-batches", "the loss of an evaluation is a mean of batch means", "bimp_exp/training/loop.py",
-             """        for images, labels in batches:
-            with runtime.autocast(device):
-                outputs = forward(images)
-            loss += F.cross_entropy(outputs.float(), labels, reduction="sum")
-            num_correct += (outputs.argmax(1) == labels).sum()
-            num_images += len(labels)
-    for module, mode in modes:
-        module.training = mode
-    return Score(loss=loss.item() / num_images""", """        for num_batches, (images, labels) in enumerate(batches, start=1):
-            with runtime.autocast(device):
-                outputs = forward(images)
-            loss += F.cross_entropy(outputs.float(), labels)
-            num_correct += (outputs.argmax(1) == labels).sum()
-            num_images += len(labels)
-    for module, mode in modes:
-        module.training = mode
-    return Score(loss=loss.item() / num_batches""", TRAINING),
-    Mutation("validation-augmented", "validation images are augmented", "bimp_exp/run/execute.py",
+    Mutation("loss-over-batches", "the loss of an evaluation is a mean of batch means", "bimp_exp.training.evaluation:evaluate",
+             """
+             loss += total
+             num_targets = num_targets + num
+             """, """
+             loss += total / num
+             num_targets = num_targets + 1
+             """, TRAINING),
+    Mutation("statistics-of-last-batch", "an accuracy is divided by the images of the last batch",
+             "bimp_exp.task.classification:Classification.add_statistics",
+             "statistics[1] += batch.size", "statistics[1] = batch.size", TRAINING),
+    Mutation("statistics-of-network-in-training", "the training accuracy of an epoch is that of its last step",
+             "bimp_exp.training.loop:fit", "task.add_statistics(state.statistics, outputs.detach(), batch)", """
+             state.statistics = task.new_statistics(device)
+             task.add_statistics(state.statistics, outputs.detach(), batch)
+             """, TRAINING),
+    Mutation("validation-augmented", "validation images are augmented", "bimp_exp.run.state:make_env",
              "augment_validation=x.conventions.augment_validation", "augment_validation=True", TOYS),
-    Mutation("validation-trained-on", "validation images are among those trained on", "bimp_exp/dataset/base.py",
+    Mutation("validation-trained-on", "validation images are among those trained on", "bimp_exp.dataset.base:InMemory.load",
              "train=part(order[: self.num_fit_images])", "train=part(order)", ("tests/dataset/test_base.py",)),
-    Mutation("test-chooses", "the network is chosen by its test accuracy", "bimp_exp/run/execute.py",
-             'if scores["validation"] > best:', 'if scores["test"] > max((c["test"] for c in self.candidates[:-1]), default=-1):',
-             (EXPERIMENT + "test_the_better_network_by_validation_is_the_run_s",)),
-    Mutation("test-reported", "the better test accuracy is reported", "bimp_exp/run/execute.py",
-             'key=lambda c: float(c["validation"])', 'key=lambda c: float(c["test"])',
-             (EXPERIMENT + "test_the_better_network_by_validation_is_the_run_s",)),
-    Mutation("tie-costs-more", "of two equally good networks the one that cost more is chosen", "bimp_exp/run/execute.py",
-             'if scores["validation"] > best:', 'if scores["validation"] >= best:',
-             (EXPERIMENT + "test_the_better_network_by_validation_is_the_run_s",)),
-    Mutation("test-every-epoch", "the test images are looked at after every epoch", "bimp_exp/run/train_phase.py",
-             'validation = run.measure.evaluate("validation")', 'validation = run.measure.evaluate("test")',
+    Mutation("test-chooses", "the network is chosen by its test accuracy", "bimp_exp.run.state:RunState.add_candidate",
+             "scores.validation > best", "scores.test > max((c.test for c in self.log.candidates[:-1]), default=-1)", BETTER),
+    Mutation("test-reported", "the better test accuracy is reported", "bimp_exp.run.result:build_result",
+             "candidate.validation", "candidate.test", BETTER),
+    Mutation("tie-costs-more", "of two equally good networks the one that cost more is chosen",
+             "bimp_exp.run.state:RunState.add_candidate", "scores.validation > best", "scores.validation >= best", BETTER),
+    Mutation("test-every-epoch", "the test images are looked at after every epoch", "bimp_exp.run.train_phase:train",
+             'evaluator.evaluate("validation")', 'evaluator.evaluate("test")',
              (EXPERIMENT + "test_the_test_images_are_used_around_pruning_and_at_the_end_of_a_phase_only",)),
-    Mutation("recalibrated", "batch-norm is re-estimated before measuring, whatever the conventions", "bimp_exp/run/prune_phase.py",
-             "recalibrate=c.recalibrate_batch_norm", "recalibrate=True",
-             (EXPERIMENT + "test_pruning_touches_prunable_weights_only_and_masks_nest",)),
-    Mutation("order-repeats", "the same data order in every epoch", "bimp_exp/dataset/data.py",
+    Mutation("recalibrated", "batch-norm is re-estimated before measuring, whatever the conventions",
+             "bimp_exp.run.prune_phase:prune", "recalibrate=c.recalibrate_batch_norm", "recalibrate=True", PRUNING),
+    Mutation("stability-against-dense", "pruning stability is always taken against the dense network",
+             "bimp_exp.run.prune_phase:prune", "dense if c.stability_against_dense else before", "dense",
+             ("tests/test_run.py::test_each_pruning_compares_with_the_model_just_before",)),
+    Mutation("order-repeats", "the same data order in every epoch", "bimp_exp.dataset.data:Data.epoch",
              'derive(seed, "data", epoch)', 'derive(seed, "data")', TRAINING),
-    Mutation("order-of-phases", "the same data order in every phase", "bimp_exp/run/train_phase.py",
-             "seed=derive(x.seed, name)", "seed=x.seed", TOYS),
-    Mutation("noise-repeats", "dropout draws the same in every epoch", "bimp_exp/training/loop.py",
+    Mutation("order-of-phases", "the same data order in every phase", "bimp_exp.run.train_phase:train",
+             "derive(x.seed, name)", "x.seed", TOYS),
+    Mutation("noise-repeats", "dropout draws the same in every epoch", "bimp_exp.training.loop:fit",
              'derive(seed, "noise", number)', 'derive(seed, "noise")', TRAINING),
-    Mutation("seeds-shared", "initial weights and data order come from one stream", "bimp_exp/seeds.py",
+    Mutation("seeds-shared", "initial weights and data order come from one stream", "bimp_exp.seeds:derive",
              "(seed, *name)", "(seed, *name[1:])", TOYS),
-    Mutation("last-batch-dropped", "the last, smaller batch of an epoch is dropped", "bimp_exp/training/loop.py",
-             """    steps_per_epoch = -(-len(data.train) // batch_size)
-    while at.done < lr.num_steps:
-        number, inside = divmod(at.done, steps_per_epoch)
-        before = number * steps_per_epoch
-        order = data.epoch(seed=seed, epoch=number, batch_size=batch_size)
-        num_steps = min(len(order), lr.num_steps - before)
-""", """    steps_per_epoch = len(data.train) // batch_size
-    while at.done < lr.num_steps:
-        number, inside = divmod(at.done, steps_per_epoch)
-        before = number * steps_per_epoch
-        order = data.epoch(seed=seed, epoch=number, batch_size=batch_size)
-        num_steps = min(steps_per_epoch, lr.num_steps - before)
-""", TRAINING),
-    # Continuing
-    Mutation("masks-lost-on-load", "a run that continues has no masks", "bimp_exp/run/execute.py",
-             'self.masks, self.attest.masks = here(state["masks"]), here(state["masks_attested"])',
-             "self.masks, self.attest.masks = {}, {}", RESUME),
-    Mutation("momentum-lost-on-load", "a run that continues has no momentum", "bimp_exp/run/execute.py",
-             'self.optimizer.load_state_dict(state["optimizer"])', "pass", RESUME),
-    Mutation("noise-lost-on-load", "dropout starts anew in an epoch that continues", "bimp_exp/training/loop.py",
-             "set_noise(at.noise)", "pass", TRAINING),
-    Mutation("seed-not-in-key", "runs of two seeds share what they compute", "bimp_exp/run/keys.py",
-             '"seed", "runtime")', '"runtime")', KEYS),
-    Mutation("dataset-not-in-key", "runs on other images share what they compute", "bimp_exp/run/keys.py",
-             '("dataset", "model", "optim",', '("model", "optim",', KEYS),
+    Mutation("last-batch-dropped", "the last, smaller batch of an epoch is dropped", "bimp_exp.training.loop:fit",
+             "-(-len(data.train) // batch_size)", "len(data.train) // batch_size", TRAINING),
     # Optimiser and methods
-    Mutation("nesterov-always", "Nesterov without weight decay", "bimp_exp/optim.py",
-             "nesterov=self.weight_decay > 0 and self.momentum > 0", "nesterov=self.momentum > 0", TRAINING),
-    Mutation("cs-s-decays", "weight decay acts on the s of CS", "bimp_exp/method/cs.py",
-             "return [] if self.double_weight_decay else auxiliary_parameters(context)", "return []", METHODS),
-    Mutation("cs-s-decays-in-runs", "a run forgets what weight decay is to leave alone", "bimp_exp/run/execute.py",
-             "self.model.parameters(), x.method.parameters_without_weight_decay(self.context), ", "self.model.parameters(), ", TOYS),
-    Mutation("str-s-undecayed", "weight decay leaves the s of STR alone, so that nothing drives it", "bimp_exp/method/str.py",
-             "    def initial_value(self", """    def parameters_without_weight_decay(self, context: MethodContext) -> list[Tensor]:
-        return [layer.own for layer in context.modules.values()]
+    Mutation("nesterov-always", "Nesterov without weight decay", "bimp_exp.optim:SGD.build",
+             "self.weight_decay > 0 and self.momentum > 0", "self.momentum > 0", TRAINING),
+    Mutation("cs-s-decays", "weight decay acts on the s of CS", "bimp_exp.method.cs:CS.parameters_without_weight_decay",
+             "[] if self.double_weight_decay else auxiliary_parameters(context)", "[]", METHODS),
+    Mutation("cs-s-decays-in-runs", "a run forgets what weight decay is to leave alone", "bimp_exp.run.state:initial_state",
+             "x.method.parameters_without_weight_decay(context)", "()", TOYS),
+    Mutation("str-s-undecayed", "weight decay leaves the s of STR alone, so that nothing drives it", "bimp_exp.method.str:STR",
+             "initial: Finite", """
+             initial: Finite
 
-    def initial_value(self""", METHODS),
-    Mutation("str-hard", "STR thresholds hard, not soft", "bimp_exp/method/str.py",
+             def parameters_without_weight_decay(self, context: MethodContext) -> list[Tensor]:
+                 return [layer.own for layer in context.modules.values()]
+             """, METHODS),
+    Mutation("str-hard", "STR thresholds hard, not soft", "bimp_exp.method.str:STR.effective_weights",
              "weights.sign() * (weights.abs() - layers.spread(auxiliary.sigmoid())).relu()",
              "weights * (weights.abs() > layers.spread(auxiliary.sigmoid()))", METHODS),
-    Mutation("cs-beta-late", "beta of CS is a step behind", "bimp_exp/method/cs.py",
+    Mutation("cs-beta-late", "beta of CS is a step behind", "bimp_exp.method.cs:CS.on_step",
              "(step + 1) / context.num_steps", "step / context.num_steps", METHODS),
-    Mutation("cs-soft-end", "CS ends with weights whose s is not positive", "bimp_exp/method/cs.py",
-             "s.detach() > 0 for", "s.detach() > -9 for", METHODS),
-    Mutation("dst-sign", "the gradient of DST's step has the wrong sign", "bimp_exp/method/dst.py",
-             "return gradients[0] * slope", "return -gradients[0] * slope", METHODS),
-    Mutation("spread-shifted", "the gradient of a threshold is that of the piece before it", "bimp_exp/selector/_vector.py",
-             ".diff(prepend=so_far.new_zeros(1))", ".diff(prepend=so_far.new_zeros(1)).roll(1)", METHODS),
-    Mutation("joint-stale", "STR, CS and DST compute with the weights of the step before", "bimp_exp/method/_joint.py",
-             "self.update_effective(context)\n\n    def detach", "pass\n\n    def detach", METHODS),
-    Mutation("joint-penalty-lost", "the gradient of the penalty of CS and DST is lost", "bimp_exp/method/_joint.py",
-             "        if parameter.grad is None:\n            parameter.grad = gradient", "        parameter.grad = gradient", METHODS),
-    Mutation("dst-no-reset", "the thresholds of a layer that is nearly empty are not set back", "bimp_exp/method/dst.py",
-             "enough = 100 * pieces.layer_of_weight.sums(kept) > pieces.layer_of_weight.sizes",
-             "enough = pieces.layer_of_weight.sums(kept) >= 0", ("tests/test_method_options.py",)),
-    Mutation("gmp-quadratic", "GMP follows a square, not a cube", "bimp_exp/method/gradual.py",
+    Mutation("cs-soft-end", "CS ends with weights whose s is not positive", "bimp_exp.method.cs:CS.detach",
+             "s.detach() > 0", "s.detach() > -9", METHODS),
+    Mutation("dst-sign", "the gradient of DST's step has the wrong sign", "bimp_exp.method.dst:_Step.backward",
+             "gradients[0] * slope", "-gradients[0] * slope", METHODS),
+    Mutation("spread-shifted", "the gradient of a threshold is that of the piece before it",
+             "bimp_exp.selector._vector:Segments.sums", "so_far.index_select(0, self.ends).diff(prepend=so_far.new_zeros(1))",
+             "so_far.index_select(0, self.ends).diff(prepend=so_far.new_zeros(1)).roll(1)", METHODS),
+    Mutation("joint-stale", "STR, CS and DST compute with the weights of the step before", "bimp_exp.method._joint:Joint.on_step",
+             "self.update_effective(context)", "pass", METHODS),
+    Mutation("joint-penalty-lost", "the gradient of the penalty of CS and DST is lost", "bimp_exp.method._joint:_accumulate",
+             "parameter.grad is None", "True", METHODS),
+    Mutation("dst-no-reset", "the thresholds of a layer that is nearly empty are not set back", "bimp_exp.method.dst:DST.on_step",
+             "100 * pieces.layer_of_weight.sums(kept) > pieces.layer_of_weight.sizes",
+             "pieces.layer_of_weight.sums(kept) >= 0", OPTIONS),
+    Mutation("gmp-quadratic", "GMP follows a square, not a cube", "bimp_exp.method.gradual:gradual_sparsity",
              "(1 - progress) ** 3", "(1 - progress) ** 2", METHODS),
-    Mutation("gmp-momentum", "GMP leaves the momentum of pruned weights", "bimp_exp/method/gmp.py",
+    Mutation("gmp-momentum", "GMP leaves the momentum of pruned weights", "bimp_exp.method.gmp:GMP.on_step",
              "momentum.mul_(module.mask)", "pass", METHODS),
-    Mutation("gmp-always-hard", "no weight that soft GMP has pruned returns", "bimp_exp/method/gmp.py",
-             'if self.mode == "hard" else {}', "if self.mode else {}", METHODS),
-    Mutation("gmp-late", "GMP prunes a step after the end of an epoch", "bimp_exp/method/gradual.py",
-             "divmod(step + 1,", "divmod(step,", METHODS),
-    Mutation("dpf-masked-gradient", "the gradient of DPF is masked", "bimp_exp/method/_parametrize.py",
-             "_Instead.apply(weight, self.effective)", "weight * getattr(self, 'mask', 1.0)", METHODS),
-    Mutation("gmp-unmasked-gradient", "what GMP has pruned gets a gradient of the data", "bimp_exp/method/gmp.py",
-             "torch._foreach_mul_(list(gradients.values()), [modules[name].mask for name in gradients])", "pass",
-             ("tests/test_method_options.py",)),
-    Mutation("dpf-unrefreshed", "DPF keeps its mask between two steps of the sparsity", "bimp_exp/method/dpf.py",
-             "refreshes = (step + 1) % self.refresh == 0", "refreshes = False", METHODS),
-    Mutation("dnw-stale", "the mask of DNW is a step old", "bimp_exp/method/dnw.py",
-             "return _above_threshold(context)", "return None if step % 2 == 0 else _above_threshold(context)", METHODS),
-    Mutation("gsm-magnitude", "GSM ranks by |w|, not |w g|", "bimp_exp/method/gsm.py",
-             "self.survivors(context, torch._foreach_mul)", "self.survivors(context, lambda w, g: w)", METHODS),
-    Mutation("lc-decays-large", "LC decays the large weights", "bimp_exp/method/lc.py",
+    Mutation("gmp-always-hard", "no weight that soft GMP has pruned returns", "bimp_exp.method.gmp:GMP.hard_masks",
+             'self.mode == "hard"', "True", METHODS),
+    Mutation("gmp-late", "GMP prunes a step after the end of an epoch", "bimp_exp.method.gradual:pruning_after",
+             "step + 1", "step", METHODS),
+    Mutation("dpf-masked-gradient", "the gradient of DPF is masked", "bimp_exp.method._parametrize:Masked.forward",
+             "_Instead.apply(weight, self.effective)", "weight * self.mask", METHODS),
+    Mutation("gmp-unmasked-gradient", "what GMP has pruned gets a gradient of the data", "bimp_exp.method.gmp:GMP.on_gradients",
+             "torch._foreach_mul_(list(gradients.values()), [modules[name].mask for name in gradients])", "pass", OPTIONS),
+    Mutation("dpf-unrefreshed", "DPF keeps its mask between two steps of the sparsity", "bimp_exp.method.dpf:DPF.choose",
+             "(step + 1) % self.refresh == 0", "False", METHODS),
+    Mutation("dnw-stale", "the mask of DNW is a step old", "bimp_exp.method.dnw:DNW.choose",
+             "_above_threshold(context) if self.strict_threshold else prune_to(context, context.num_pruned)",
+             "None if step % 2 == 0 else prune_to(context, context.num_pruned)", METHODS),
+    Mutation("gsm-magnitude", "GSM ranks by |w|, not |w g|", "bimp_exp.method.gsm:GSM.on_gradients",
+             "torch._foreach_mul", "lambda w, g: w", METHODS),
+    Mutation("lc-decays-large", "LC decays the large weights", "bimp_exp.method.lc:LC.on_gradients",
              "torch._foreach_mul(weights, keep)", "torch._foreach_sub(weights, torch._foreach_mul(weights, keep))", METHODS),
-    Mutation("wr-not-rewound", "weight rewinding leaves the weights as they are", "bimp_exp/method/wr.py",
+    Mutation("wr-not-rewound", "weight rewinding leaves the weights as they are", "bimp_exp.method.wr:WR.on_cycle",
              "context.model.load_state_dict({name: context.state[_key(num_steps, name)] for name in names})", "pass",
              ("tests/test_wr.py",)),
+    Mutation("regulariser-of-the-first-phase", "while retraining, a method is told the steps of the first phase",
+             "bimp_exp.run.execute:_hooks", "replace(context, num_steps=planned.num_steps)", "context",
+             ("tests/test_user_code.py::test_a_regulariser_acts_while_retraining_if_it_says_so",)),
+    Mutation("regulariser-only-dense", "no method acts while retraining", "bimp_exp.run.execute:_hooks",
+             "method.acts_while_retraining", "False",
+             ("tests/test_user_code.py::test_a_regulariser_acts_while_retraining_if_it_says_so",)),
+    # What the options of conf/ say
+    Mutation("conf-allr-norm", "ALLR divides by the norm of the prunable weights alone", "conf/schedule/allr.yaml:norm",
+             "all", "prunable", ALGORITHM),
+    Mutation("conf-momentum", "SGD has less momentum than the paper's", "conf/optim/sgd.yaml:momentum", "0.9", "0.8", ALGORITHM),
+    Mutation("conf-recalibrated", "the clean conventions re-estimate batch-norm before measuring",
+             "conf/conventions/clean.yaml:recalibrate_batch_norm", "false", "true", PRUNING),
 ]  # fmt: skip
+
+MUTATIONS = [*_SCIENCE, *OF_RUNS]

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,6 +25,9 @@ from tests.conftest import ROOT
 from tests.report.fake import make_run, make_sweep
 from tests.test_tracking import client, points
 from tests.test_tracking_stress import named, wanted
+
+
+PATIENCE = 600  # seconds, after which a test may fail that would hang
 
 
 class Fake(Mirror):
@@ -63,7 +67,8 @@ def test_runs_before_sweeps_and_each_once() -> None:
     assert asked(made) == ["a", "b", "s True"]  # that it is over is not forgotten
 
 
-def test_a_run_that_could_not_be_mirrored_comes_again_after_one_that_could() -> None:
+def test_a_run_that_could_not_be_mirrored_comes_again_after_one_that_could(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "DELAY", 0.0)
     made = backlog({"run": "/a", "lines": 9}, {"run": "/b", "lines": 9})
     fake = made.mirror
     assert isinstance(fake, Fake)
@@ -134,21 +139,29 @@ def test_the_larger_the_sweep_the_seldomer(tmp_path: Path) -> None:
         os.utime(tmp_path / "summary.html", (time.time() - age,) * 2)
         return refresh.if_due(tmp_path)
 
-    assert not due(90)  # of a hundred seconds
-    assert due(110)
+    assert not due(50)  # of a hundred seconds
+    assert due(1000)
     lease = Lease.take(tmp_path / "summary.lease")
     assert lease
     with lease:
-        assert not due(110)
+        assert not due(1000)
 
 
-def test_the_last_summary_waits_for_one_that_is_being_written(tmp_path: Path) -> None:
+def test_the_last_summary_waits_for_one_that_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = threading.Semaphore(0)
+
+    def sleep(seconds: float) -> None:
+        looked.release()
+        time.sleep(0.01)
+
+    monkeypatch.setattr(refresh, "time", SimpleNamespace(time=time.time, sleep=sleep))
     sweep = make_sweep(tmp_path / "s", [({"seed": 0}, {})])
     lease = Lease.take(sweep / "summary.lease")
     assert lease
     last = threading.Thread(target=refresh.now, args=(sweep,))
     last.start()
-    last.join(0.5)
+    for _ in range(3):  # it has looked, and waits
+        looked.acquire()
     assert not (sweep / "summary.md").exists()
     lease.release()
     last.join()
@@ -191,6 +204,7 @@ def test_who_was_asked_to_end_does_not_wait(deaf: str, tmp_path: Path) -> None:
 
 def test_a_process_that_died_is_replaced(tmp_path: Path) -> None:
     helper = tracking.Helper(f"sqlite:///{tmp_path}/mlflow.db", "e")
+    helper.patience = PATIENCE
     folder = make_run(tmp_path / "r")
     helper.tell(folder)
     first = serving(helper)
@@ -210,7 +224,7 @@ from bimp_exp.tracking.mlflow import MLflow
 tracking = MLflow(uri=sys.argv[1], experiment="e")
 tracking.sync(Path(sys.argv[2]))
 print(tracking.helper.process.pid, flush=True)
-time.sleep(60)
+time.sleep(3600)
 """
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from bimp_exp.lr import constant
 from bimp_exp.run import keys as module
 from bimp_exp.run import plan
 from bimp_exp.run.keys import phase_keys
@@ -78,6 +80,23 @@ def test_schedules_with_the_same_rates_share_their_phases() -> None:
         keys("schedule=llr", "schedule.warmup=0")[1:]
         == keys("schedule=linear", "schedule.initial=0.1", "schedule.warmup=0")[1:]
     )
+
+
+def test_the_peak_is_in_the_key_beside_the_rates() -> None:
+    """It decides the damage d that a pruning reports; SLR's peak is that of the original, whatever its own rates are."""
+    one = constant(0.1, 3)
+    assert module._rates_hash(one) == module._rates_hash(constant(0.1, 3))
+    assert module._rates_hash(one) != module._rates_hash(replace(one, peak=0.2))
+
+
+def test_how_far_weight_rewinding_goes_back_is_in_the_key_of_dense_training() -> None:
+    """Of no other method: what dense training keeps depends on it."""
+    for method, shared in (("wr", False), ("imp", True)):
+        shorter, longer = (
+            keys(f"method={method}", "schedule=lrw", f"budget.retrain_epochs={epochs}", "budget.dense_epochs=2")
+            for epochs in (1, 2)
+        )
+        assert (shorter[0] == longer[0]) == shared
 
 
 def test_another_algorithm_has_other_keys(monkeypatch: pytest.MonkeyPatch) -> None:

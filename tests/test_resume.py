@@ -261,7 +261,7 @@ def test_the_lease_of_a_killed_process_is_taken_over_at_once(tmp_path: Path) -> 
     def hold() -> None:
         assert Lease.take(tmp_path / "lease")
         (tmp_path / "held").touch()
-        time.sleep(60)
+        signal.pause()
 
     child = forking.Process(target=hold)
     child.start()

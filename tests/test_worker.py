@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bimp_exp import lease
+from bimp_exp.results.writer import RunWriter
 from bimp_exp.run.process import Process
 from bimp_exp.sweep import worker
 from tests.slurm_cluster import wait_for
@@ -89,8 +90,12 @@ def test_workers_do_every_run_once_and_every_phase_once_and_survive_one_another(
 
 
 def elsewhere(folder: Path) -> None:
-    """A worker whose leases are those of another machine, so that nobody here can see that its process is gone."""
+    """A worker whose leases are those of another machine, so that nobody here can see that its process is gone.
+
+    It comes no further than its first epoch.
+    """
     lease.platform.node = lambda: "elsewhere"
+    RunWriter.append = lambda self, point: signal.pause()  # type: ignore[assignment, method-assign]
     work(folder)
 
 

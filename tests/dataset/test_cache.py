@@ -17,28 +17,41 @@ from tests.conftest import ROOT
 from tests.dataset.helpers import CPU, pixels, small, write_batches, write_parquet, write_parquets
 
 TRAIN, TEST = pixels(20, 0), pixels(6, 1)
+NUM_READERS = 8
 READ = """
-import fcntl, json, sys, time
+import fcntl, json, os, sys, time
 from bimp_exp.dataset import readers
 from bimp_exp.dataset.cifar import Cifar
 decode, decoded = readers.read_parquet, []
 def slowly(*arguments):
     decoded.append(1)
-    time.sleep(0.3)
+    if without_locks and len(sys.argv) > 3:
+        meet("decoding", 2)
     return decode(*arguments)
+def meet(name, number):
+    os.makedirs(f"{sys.argv[3]}/{name}", exist_ok=True)
+    open(f"{sys.argv[3]}/{name}/{os.getpid()}", "w").close()
+    while len(os.listdir(f"{sys.argv[3]}/{name}")) < number:
+        time.sleep(0.01)
 readers.read_parquet = slowly
-if sys.argv[2] == "False":
+without_locks = sys.argv[2] == "False"
+if without_locks:
     def flock(*arguments):
         raise OSError("no locks available")
     fcntl.flock = flock
+if len(sys.argv) > 3:
+    meet("starting", int(sys.argv[4]))
 source = Cifar(**json.loads(sys.argv[1])).read()
 print(len(decoded), source.identity)
 """
 
 
-def reading(root: Path, *, locks: bool = True) -> list[str]:
-    """A command that prints how many parts it had to decode, and the identity of what it has read."""
-    return [sys.executable, "-c", READ, json.dumps(asdict(small(root))), str(locks)]
+def reading(root: Path, *more: str, locks: bool = True) -> list[str]:
+    """A command that prints how many parts it had to decode, and the identity of what it has read.
+
+    more: a folder, and how many processes are to meet there before they read; without locks two also meet decoding.
+    """
+    return [sys.executable, "-c", READ, json.dumps(asdict(small(root))), str(locks), *more]
 
 
 @pytest.fixture
@@ -190,12 +203,13 @@ def test_a_full_disk_leaves_nothing_behind(root: Path) -> None:
 
 
 @pytest.mark.parametrize("locks", [True, False])
-def test_eight_processes_at_once(root: Path, locks: bool) -> None:
-    run = [subprocess.Popen(reading(root, locks=locks), cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+def test_eight_processes_at_once(root: Path, tmp_path: Path, locks: bool) -> None:
+    command = reading(root, str(tmp_path / "meeting"), str(NUM_READERS), locks=locks)
+    run = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(NUM_READERS)]
     answers = [process.communicate()[0].split() for process in run]
     decodings = [int(count) for count, _ in answers]
     if locks:
-        assert sorted(decodings) == [0] * 7 + [2]
+        assert sorted(decodings) == [0] * (NUM_READERS - 1) + [2]
     else:
         assert decodings.count(2) > 1  # so that some have lost the race
     assert len({identity for _, identity in answers}) == 1
