@@ -125,6 +125,14 @@ def test_an_edit_of_what_the_users_module_imports_is_noticed(package: Package) -
     assert hashes[0] != hashes[2]
 
 
+def test_the_packages_around_a_module_count_since_python_runs_them(package: Package) -> None:
+    folder = package(half="class Half: pass")
+    before = code.code_hash((f"{folder.name}.half.Half",))
+    other = package(half="class Half: pass")
+    (other / "__init__.py").write_text("import sys; sys.path = []")
+    assert code.code_hash((f"{other.name}.half.Half",)) != before
+
+
 def test_a_reexport_leads_to_the_definition(package: Package) -> None:
     folder = package(half="class Half: pass")
     (folder / "__init__.py").write_text("from .half import Half")

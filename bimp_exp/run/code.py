@@ -96,6 +96,7 @@ def reached(names: Iterable[str]) -> Reached:
         elif module not in users:
             users[module] = path
             todo += [(imported, True) for imported in _imports(module, path)]
+            todo.append((module.rpartition(".")[0] or module, True))  # Python runs the packages around it, too
     return Reached(ours=ours, users=users, installed=installed)
 
 
