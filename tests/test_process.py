@@ -134,6 +134,25 @@ def load(process: Process, dataset: Any, *, augment: bool = False) -> Data:
     return process.load(dataset, CPU, augment_validation=augment, memory_format=torch.channels_last)
 
 
+def test_runs_one_after_another_share_their_data_and_come_to_the_same() -> None:
+    loaded: list[Any] = []
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Counted(toy_runs.Pixels):
+        def load(self, device: torch.device, **how: Any) -> Data:
+            loaded.append(how)
+            return toys.data(self.num_fit_images)
+
+    with Process() as process:
+        results = [
+            toy_runs.run_in(process, toy_runs.experiment("imp", dataset=dataset, **changes))
+            for dataset, changes in ((Counted(), {}), (Counted(), DEFAULT), (Counted(), {}))
+        ]
+    alone = toy_runs.run(toy_runs.experiment("imp", dataset=Counted()))
+    assert len(loaded) == 3  # the second run has another layout in memory; the last one had a process for itself
+    assert results[0]["final"] == results[2]["final"] == alone["final"]
+
+
 def test_equal_data_sets_are_read_once_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset: Synthetic = instantiate(composed("dataset=synthetic", "dataset.num_train_images=100")["dataset"])
     num_reads, read = 0, Synthetic.read
