@@ -133,14 +133,16 @@ def network(made: Any) -> dict[str, Tensor]:
 def test_a_regulariser_can_act_while_retraining_too() -> None:
     """Four steps of dense training and two of retraining; what it changes after the pruning is seen in the final network."""
     store = Forgetful()
-    run(experiment("imp", store=store, method=PullToZero(strength=0.5)))
+    run(dataclasses.replace(experiment("imp", store=store), method=PullToZero(strength=0.5)))
     assert [int(state["method"]["steps"]) for state in store.states] == [4, 6]
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class OnlyDense(PullToZero):
         acts_while_retraining = False
 
-    both, dense_only = (network(experiment("imp", method=kind(strength=0.5))) for kind in (PullToZero, OnlyDense))
+    both, dense_only = (
+        network(dataclasses.replace(experiment("imp"), method=kind(strength=0.5))) for kind in (PullToZero, OnlyDense)
+    )
     norms = [
         sum(float(net[name].square().sum()) for name in ("0.weight", "4.weight", "5.weight"))
         for net in (both, dense_only)

@@ -100,10 +100,10 @@ def test_the_final_network_loads_into_a_plain_model_and_scores_the_same(finished
     model.load_state_dict(torch.load(finished / "model.pt", weights_only=True))
     model.eval()
     runtime = instantiate(config["runtime"])
-    device = runtime.start()
+    device = runtime.check()
     with torch.no_grad(), runtime.autocast(device):
         batches = data.batches(data.test, config["optim"]["batch_size"])
-        right = sum(int((model(x).argmax(1) == y).sum()) for x, y in batches)
+        right = sum(int((model(x).argmax(1) == y).sum()) for x, y, _ in batches)
     assert right / 360 == load(finished / "result.json")["final"]["test"]
 
 

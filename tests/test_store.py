@@ -85,7 +85,7 @@ def test_finished_runs_need_nothing_unless_told_so(phases: Path) -> None:
 def test_a_run_that_has_not_begun_needs_its_phases(phases: Path) -> None:
     """It is known from the sweep's cells alone; the schedule is its own, so of the store it needs the dense network."""
     cells = {
-        "slr": {"config": made(phases, "slr"), "choices": {}},
+        "ft": {"config": made(phases, "ft"), "choices": {}},
         "clr": {"config": made(phases, "clr"), "choices": {}},
     }
     sweep = phases.parent / "results"
@@ -143,7 +143,7 @@ def test_phases_of_runs_that_cost_alike_are_of_one_kind(phases: Path) -> None:
     """By which plan=true tells hours."""
     values = made(phases, "llr", "seed=1", "sparsity=0.5")
     assert {header(path)["kind"] for path in phases.glob("*/done.pt")} == {
-        numerics.kind(values, instantiate(values["runtime"]).facts(torch.device("cpu")))
+        numerics.kind(values, instantiate(values["runtime"]).facts(torch.device("cpu"), num_threads=1))
     }
 
 

@@ -16,6 +16,12 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; {' '.join(self.format_usage().split())}")
 
 
+def add_allow(parser: argparse.ArgumentParser) -> None:
+    """``--allow MODULE``: what ``config.trust.from_file`` may accept."""
+    about = "a module that a _target_ in the files may name beside bimp_exp's own; may be repeated"
+    parser.add_argument("--allow", metavar="MODULE", action="append", default=[], help=about)
+
+
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of cells as lines whose columns begin below each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

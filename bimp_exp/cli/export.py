@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bimp_exp.config.trust import ALLOW
+from bimp_exp.cli.commands import add_allow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", type=_count, default=128, metavar="N", help="images at once that it shall be fast for (128)"
     )
-    parser.add_argument("--allow", metavar="MODULE", action="append", default=[], help=ALLOW)
+    add_allow(parser)
 
 
 def run(given: argparse.Namespace) -> None:

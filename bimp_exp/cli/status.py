@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from bimp_exp.cli.commands import columns
-from bimp_exp.config.trust import ALLOW, from_file
+from bimp_exp.cli.commands import add_allow, columns
+from bimp_exp.config.trust import from_file
 from bimp_exp.errors import ConfigError, DataError
 from bimp_exp.lease import living
 from bimp_exp.results import reader as disk
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     watching = f"until nothing waits or runs; on a terminal it is shown anew every {REFRESH:g} seconds"
     parser.add_argument("--watch", action="store_true", help=watching)
-    parser.add_argument("--allow", metavar="MODULE", action="append", default=[], help=ALLOW)
+    add_allow(parser)
 
 
 def run(given: argparse.Namespace) -> None:

@@ -21,8 +21,8 @@ from typing import Any
 import yaml
 from rich.filesize import decimal
 
-from bimp_exp.cli.commands import Parser, columns
-from bimp_exp.config.trust import ALLOW, NotAllowedError, from_file
+from bimp_exp.cli.commands import Parser, add_allow, columns
+from bimp_exp.config.trust import NotAllowedError, from_file
 from bimp_exp.errors import DataError, UserError
 from bimp_exp.lease import Lease, living
 from bimp_exp.results import reader as disk
@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--results", metavar="FOLDER", type=Path, default=Path("results"), help="where the runs are (%(default)s)"
         )
         action.add_argument("--dry-run", action="store_true", help="only say what would be done")
-        action.add_argument("--allow", metavar="MODULE", action="append", default=[], help=ALLOW)
+        add_allow(action)
 
 
 def run(given: argparse.Namespace) -> int:

@@ -28,7 +28,8 @@ def _explain(error: Exception) -> str:
     if "Ambiguous value for argument" in str(error):
         return f"{first_line(error)}: several values make a grid, which needs -m"
     if "override must be a string or a list. Got NoneType" in str(error):
-        return "a group has one option, not null: GROUP=OPTION"
+        empty = [text for text in sys.argv[1:] if text.endswith(("=", "=null"))]
+        return f"{' '.join(empty) or 'GROUP'}: a group has one option, not null"
     if isinstance(error, OverrideParseException):
         return _unreadable(error)
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:

@@ -17,7 +17,6 @@ from bimp_exp.config.sources import definition
 from bimp_exp.errors import ConfigError
 from bimp_exp.paths import CONF
 
-ALLOW = "a module that a _target_ in the files may name beside bimp_exp's own; may be repeated"
 DEEPEST = 20  # levels of a configuration; YAML can make endless ones
 EXPERIMENT = re.compile(r"bimp_exp(\.\w+)*\.Experiment")  # it has lain elsewhere in earlier versions
 

@@ -80,7 +80,9 @@ def start(
     _check_others(folder, {cell.folder for cell in cells}, allow)
     sweep.write(folder, cells, made)
     retried = [
-        folder / c.folder / "failed.json" for c, m in zip(cells, made, strict=True) if m.run_options["retry"] == "failed"
+        folder / c.folder / "failed.json"
+        for c, m in zip(cells, made, strict=True)
+        if m.run_options["retry"] == "failed"
     ]
     retried = [path for path in retried if path.exists()]
     for path in retried:

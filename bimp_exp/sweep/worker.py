@@ -25,7 +25,7 @@ from rich.console import Console
 
 from bimp_exp import files
 from bimp_exp.config.messages import explain
-from bimp_exp.config.trust import ALLOW, NotAllowedError, from_file
+from bimp_exp.config.trust import NotAllowedError, from_file
 from bimp_exp.errors import BusyError, ConfigError, UserError
 from bimp_exp.lease import heartbeat, living
 from bimp_exp.paths import search_current_folder
@@ -167,7 +167,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bimp_exp.sweep.worker", description="do what is left of a sweep")
     parser.add_argument("sweep", type=Path, help="folder of the sweep")
     parser.add_argument("--first-phase-only", action="store_true", help="end each run after its first phase")
-    parser.add_argument("--allow", metavar="MODULE", action="append", default=[], help=ALLOW)
+    parser.add_argument("--allow", metavar="MODULE", action="append", default=[], help="that cells.json may name")
     parser.add_argument("--in-pool", action="store_true", help=argparse.SUPPRESS)  # pool.py starts it so
     given = parser.parse_args(arguments)
     if not (given.sweep / "sweep.json").exists():
