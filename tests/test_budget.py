@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from bimp_exp.budget import BIMP, IMP, Dense, Renda, fraction_per_cycle
 from bimp_exp.errors import ConfigError
-from bimp_exp.pruning.weights import num_pruned
+from bimp_exp.pruning.weights import target_count
 from tests.conftest import golden
 
 
 def pruned_per_cycle(num_weights: int, sparsity: float, cycles: int, *, per_cycle: bool) -> list[int]:
     """Weights removed in every cycle."""
-    gone = [0]
+    pruned = [0]
     for phase in IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, cycles=cycles).phases(sparsity)[1:]:
-        gone.append(num_pruned(phase, num_weights, gone[-1], per_cycle=per_cycle))
-    return [b - a for a, b in pairwise(gone)]
+        pruned.append(target_count(phase, num_weights, pruned[-1], per_cycle=per_cycle))
+    return [b - a for a, b in pairwise(pruned)]
 
 
 @pytest.mark.parametrize("case", golden("imp_cycles", kind="imp_fractions"))
@@ -90,12 +90,12 @@ def test_bimp_refuses_numbers_that_do_not_fit(wrong: dict[str, Any], names: str)
 def test_removing_every_weight_is_refused() -> None:
     phase = IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, cycles=1).phases(0.99)[1]
     with pytest.raises(ConfigError, match="all 20"):
-        num_pruned(phase, 20, 0, per_cycle=False)  # round(19.8) = 20
+        target_count(phase, 20, 0, per_cycle=False)  # round(19.8) = 20
 
 
 def test_halves_round_to_even() -> None:
     phase = IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, cycles=1).phases(0.5)[1]
-    assert [num_pruned(phase, n, 0, per_cycle=False) for n in (5, 7)] == [2, 4]
+    assert [target_count(phase, n, 0, per_cycle=False) for n in (5, 7)] == [2, 4]
 
 
 @given(total=st.integers(2, 300), first=st.integers(1, 299), cycles=st.integers(1, 12), s=st.floats(0, 0.99))
