@@ -25,7 +25,7 @@ class Conventions:
     count_per_cycle: bool
     """[25] Each cycle removes round(p * remaining) weights, so that the last may miss round(S * N)."""
     prune_every_weight: bool
-    """[26] The ``weight`` of every module but BatchNorm2d is prunable, so those of other normalisations and embeddings, too."""
+    """[26] The ``weight`` of every module but BatchNorm2d is prunable, so other normalisation and embeddings too."""
     padding_blind_multiply_adds: bool
     """[19] Multiply-adds as in shrinkbench: output size ceil(in / stride) for any padding, groups ignored."""
     slr_keeps_last_warmup_rate: bool

@@ -17,10 +17,10 @@ from tests.conftest import golden
 
 def pruned_per_cycle(num_weights: int, sparsity: float, cycles: int, *, per_cycle: bool) -> list[int]:
     """Weights removed in every cycle."""
-    gone = [0]
+    pruned = [0]
     for phase in IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, cycles=cycles).phases(sparsity)[1:]:
-        gone.append(target_count(phase, num_weights, gone[-1], per_cycle=per_cycle))
-    return [b - a for a, b in pairwise(gone)]
+        pruned.append(target_count(phase, num_weights, pruned[-1], per_cycle=per_cycle))
+    return [b - a for a, b in pairwise(pruned)]
 
 
 @pytest.mark.parametrize("case", golden("imp_cycles", kind="imp_fractions"))

@@ -33,9 +33,9 @@ def numbered(count: int, **changes: object) -> Data:
 def test_an_epoch_is_a_permutation(count: int, batch_size: int, seed: int, epoch: int) -> None:
     batches = numbered(count).epoch(seed=seed, epoch=epoch, batch_size=batch_size)
     assert len(batches) == math.ceil(count / batch_size)
-    sizes = [len(y) for _, y, _ in batches]
+    sizes = [batch.size for batch in batches]
     assert sizes[:-1] == [batch_size] * (len(sizes) - 1)
-    x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    x, y = (torch.cat(parts) for parts in zip(*((b.inputs, b.targets) for b in batches), strict=True))
     assert sorted(y.tolist()) == list(range(count))
     assert torch.equal(x[:, 0, 0, 0].round().long(), y)  # images stay with their labels
 
@@ -108,8 +108,8 @@ def test_evaluation_is_plain_in_order_and_whole() -> None:
     data = numbered(11, augmentation=Augmentation(crop_padding=1, flip=True, rotation=15))
     for split in (data.train, data.validation, data.test):
         batches = list(data.batches(split, 4))
-        assert torch.equal(torch.cat([y for _, y, _ in batches]), split.labels)
-        torch.testing.assert_close(torch.cat([x for x, *_ in batches]), split.images.float())
+        assert torch.equal(torch.cat([batch.targets for batch in batches]), split.labels)
+        torch.testing.assert_close(torch.cat([batch.inputs for batch in batches]), split.images.float())
     assert [len(y) for _, y, _ in data.batches(data.train, 4)] == [4, 4, 3]
 
 
