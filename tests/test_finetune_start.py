@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
+from bimp_exp.model.resnet_cifar import ResNetCifar
 from tests.conftest import ROOT
 
 SMALL = ["dataset.subset=200", "model.depth=8", "optim.batch_size=32", "runtime.threads=1", "tracking=none"]
@@ -21,9 +20,8 @@ SMALL = ["dataset.subset=200", "model.depth=8", "optim.batch_size=32", "runtime.
 @pytest.mark.parametrize("method", ["gsm", "lc"])
 def test_training_starts_from_the_weights_of_the_file(tmp_path: Path, method: str) -> None:
     """At a rate of next to nothing, what training starts from is what it ends with; the run's own seed is another one."""
-    model = OmegaConf.load(ROOT / "conf" / "model" / "resnet20.yaml")
     torch.manual_seed(17)
-    given = instantiate(model, depth=8)(image_shape=[1, 8, 8], num_classes=10).state_dict()
+    given = ResNetCifar(8, image_shape=(1, 8, 8), num_classes=10).state_dict()
     torch.save(given, tmp_path / "given.pt")
     command = [
         sys.executable, str(ROOT / "run.py"), *SMALL, f"method={method}", "dense_checkpoint=given.pt", "sparsity=0.5",
