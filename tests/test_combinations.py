@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 from torch import nn
 
 from bimp_exp.config import signatures as config
+from bimp_exp.config.defaults import default_options
 from bimp_exp.errors import ConfigError, TrainingError
 from bimp_exp.run import plan
 from bimp_exp.schedule.ft import FT
@@ -73,9 +74,10 @@ def test_what_has_no_effect_is_refused_in_one_line_that_names_it(method: str) ->
 
 
 def test_the_defaults_that_are_let_through_are_those_of_the_top_configuration() -> None:
-    assert plan._defaults()["selector"] == "global"
-    assert plan._defaults()["schedule"] == "allr"
-    assert plan._option(parts("selector", "global"), "selector") == "global"  # its module is global_.py
+    assert {group: default_options()[group] for group in ("selector", "schedule")} == {
+        "selector": "global",
+        "schedule": "allr",
+    }
 
 
 def test_a_budget_that_brings_a_schedule_is_named_by_it() -> None:
