@@ -74,9 +74,10 @@ def test_what_has_no_effect_is_refused_in_one_line_that_names_it(method: str) ->
 
 
 def test_the_defaults_that_are_let_through_are_those_of_the_top_configuration() -> None:
-    assert default_options()["selector"] == "global"
-    assert default_options()["schedule"] == "allr"
-    assert plan._option(parts("selector", "global"), "selector") == "global"  # its module is global_.py
+    assert {group: default_options()[group] for group in ("selector", "schedule")} == {
+        "selector": "global",
+        "schedule": "allr",
+    }
 
 
 def test_a_budget_that_brings_a_schedule_is_named_by_it() -> None:

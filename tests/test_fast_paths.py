@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from bimp_exp.lr import linear
 from bimp_exp.optim import SGD
 from bimp_exp.pruning import weights as prune
+from bimp_exp.run.process import Process
 from bimp_exp.runtime import Runtime
 from bimp_exp.selector.base import PruningTarget
 from bimp_exp.selector.global_ import Global
-from bimp_exp.training.loop import evaluate
+from bimp_exp.training.evaluation import evaluate
 from tests import toys
 from tests.conftest import ROOT
 from tests.toy_runs import parts
@@ -81,12 +82,12 @@ def outcome(name: str, runtime: Runtime) -> Outcome:
     )
     epochs = toys.train(
         model, images, lr=linear(0.05, STEPS), steps=STEPS, batch_size=16, optimizer=optimizer, method=method,
-        context=context, runtime=runtime, masked=[(weights[n], mask) for n, mask in masks.items()],
+        context=context, runtime=runtime, masks=masks,
     )  # fmt: skip
     if method.prunes == "while training":
         method.detach(context)
     assert model.state_dict().keys() == network().state_dict().keys()
-    score = evaluate(model, images.batches(images.test, 8), runtime=runtime, device=toys.CPU)
+    score = evaluate(model, images.batches(images.test, 8), task=toys.TASK, runtime=runtime, device=toys.CPU)
     losses = torch.tensor([loss for epoch in epochs for loss in epoch.losses])
     return Outcome(losses=losses, weights={n: w.detach().clone() for n, w in weights.items()}, test_loss=score.loss)
 
@@ -132,7 +133,8 @@ def test_bf16_learns_as_much_and_prunes_as_much(method: str) -> None:
 @pytest.mark.parametrize("method", COMPILED)
 def test_compiled_it_is_the_same_training_and_the_names_stay(method: str) -> None:
     how = dataclasses.replace(PLAIN, compile="on", device="cpu", threads=1)
-    how.start()  # lifts the limit beyond which PyTorch goes on uncompiled
-    ours = outcome(method, how)
+    with Process() as process:
+        process.start(how)  # lifts the limit beyond which PyTorch goes on uncompiled
+        ours = outcome(method, how)
     assert max(gap(method, ours)) < CLOSE.get(method, 1e-5)
     assert ours.num_zeros == plain(method).num_zeros

@@ -21,7 +21,7 @@ SMALL = ["dataset.subset=200", "model.depth=8", "optim.batch_size=32", "runtime.
 def test_training_starts_from_the_weights_of_the_file(tmp_path: Path, method: str) -> None:
     """At a rate of next to nothing, what training starts from is what it ends with; the run's own seed is another one."""
     torch.manual_seed(17)
-    given = ResNetCifar(8, image_shape=[1, 8, 8], num_classes=10).state_dict()
+    given = ResNetCifar(8, image_shape=(1, 8, 8), num_classes=10).state_dict()
     torch.save(given, tmp_path / "given.pt")
     command = [
         sys.executable, str(ROOT / "run.py"), *SMALL, f"method={method}", "dense_checkpoint=given.pt", "sparsity=0.5",

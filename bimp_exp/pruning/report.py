@@ -43,8 +43,8 @@ class PruneReport:
     norm_all: float
     norm_prunable: float
     length_ratio: float
-    train_metric_dense: float
-    train_metric_pruned: float
+    train_metric_dense: float | None
+    train_metric_pruned: float | None
 
     @classmethod
     def measure(
@@ -55,8 +55,8 @@ class PruneReport:
         retrain_epochs: float,
         epochs: float,
         fraction: float | None = None,
-        train_metric_dense: float = 1.0,
-        train_metric_pruned: float = 1.0,
+        train_metric_dense: float | None = None,
+        train_metric_pruned: float | None = None,
     ) -> PruneReport:
         """The report on a pruning of ``model`` that has just been done.
 
@@ -64,7 +64,7 @@ class PruneReport:
         retrain_epochs: of the retraining that comes now.
         epochs: of dense training.
         fraction: None, or the share that was asked for; measured, it is the share of the nonzero weights that are 0 now.
-        train_metric_dense, train_metric_pruned: only acc_allr reads them.
+        train_metric_dense, train_metric_pruned: only AccALLR reads them, and refuses a report without them.
 
         Of the weights 3 and 4 the 3 is removed, so ||W - W^p|| = 3 and ||W|| = 5, or 13 with a bias of 12:
 
