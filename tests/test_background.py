@@ -26,7 +26,6 @@ from tests.report.fake import make_run, make_sweep
 from tests.test_tracking import client, points
 from tests.test_tracking_stress import named, wanted
 
-
 PATIENCE = 600  # seconds, after which a test may fail that would hang
 
 

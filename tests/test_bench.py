@@ -51,6 +51,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ours.Settings
         overrides=[*counts, "model.depth=8", "runtime.threads=1"],
         external=COMMAND,
     )
+    ours.PROCESS.close()
     ours.composer.cache_clear()
     ours.GlobalHydra.instance().clear()
 
@@ -140,7 +141,7 @@ def test_a_network_that_trains_in_a_benchmark_learns_as_in_a_run(settings: ours.
     trained = ours.Ours(settings, "resnet20", method="imp")
     before = [p.detach().clone() for p in trained.model.parameters()]
     assert trained.train()[0] == 32
-    assert trained.at.done == 2  # steps
+    assert trained.state.num_done == 2  # steps
     assert not any(torch.equal(old, new) for old, new in zip(before, trained.model.parameters(), strict=True))
     zeros = sum(int((p == 0).sum()) for p in trained.model.parameters() if p.dim() > 1)
     assert 0.85 < zeros / sum(p.numel() for p in trained.model.parameters() if p.dim() > 1) < 0.95  # IMP's masks
