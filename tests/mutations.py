@@ -25,6 +25,7 @@ PRUNING = (EXPERIMENT + "test_pruning_touches_prunable_weights_only_and_masks_ne
 MOMENTUM = (EXPERIMENT + "test_momentum_starts_anew_once_and_then_stays",)
 D1 = (EXPERIMENT + "test_d1_is_the_norm_of_what_was_removed",)
 BETTER = (EXPERIMENT + "test_the_better_network_by_validation_is_the_run_s",)
+CONVENTIONS = (EXPERIMENT + "test_the_conventions_of_the_paper_change_what_they_say",)
 ALGORITHM = ("tests/test_algorithm.py",)
 
 _SCIENCE = [
@@ -169,7 +170,7 @@ _SCIENCE = [
              'evaluator.evaluate("validation")', 'evaluator.evaluate("test")',
              (EXPERIMENT + "test_the_test_images_are_used_around_pruning_and_at_the_end_of_a_phase_only",)),
     Mutation("recalibrated", "batch-norm is re-estimated before measuring, whatever the conventions",
-             "bimp_exp.run.prune_phase:prune", "recalibrate=c.recalibrate_batch_norm", "recalibrate=True", PRUNING),
+             "bimp_exp.run.prune_phase:prune", "recalibrate=c.recalibrate_batch_norm", "recalibrate=True", CONVENTIONS),
     Mutation("stability-against-dense", "pruning stability is always taken against the dense network",
              "bimp_exp.run.prune_phase:prune", "dense if c.stability_against_dense else before", "dense",
              ("tests/test_run.py::test_each_pruning_compares_with_the_model_just_before",)),
@@ -251,7 +252,7 @@ _SCIENCE = [
              "all", "prunable", ALGORITHM),
     Mutation("conf-momentum", "SGD has less momentum than the paper's", "conf/optim/sgd.yaml:momentum", "0.9", "0.8", ALGORITHM),
     Mutation("conf-recalibrated", "the clean conventions re-estimate batch-norm before measuring",
-             "conf/conventions/clean.yaml:recalibrate_batch_norm", "false", "true", PRUNING),
+             "conf/conventions/clean.yaml:recalibrate_batch_norm", "false", "true", CONVENTIONS),
 ]  # fmt: skip
 
 MUTATIONS = [*_SCIENCE, *OF_RUNS]

@@ -89,6 +89,18 @@ def test_the_peak_is_in_the_key_beside_the_rates() -> None:
     assert module._rates_hash(one) != module._rates_hash(replace(one, peak=0.2))
 
 
+def test_the_code_that_a_phase_reaches_is_in_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edited schedule leaves dense training as it is."""
+    before, asked = keys(), list[tuple[str, ...]]()
+    monkeypatch.setattr(module, "code_hash", lambda names: (asked.append(names), "edited")[1])
+    assert not {*before} & {*keys()}
+    dense, *cycles = asked
+    assert {"bimp_exp.method.imp.IMP", "bimp_exp.dataset.digits.Digits"} <= {*dense}
+    later = {"bimp_exp.selector.global_.Global", "bimp_exp.schedule.allr.ALLR"}
+    assert not later & {*dense}
+    assert all({*dense} | later == {*names} for names in cycles)
+
+
 def test_how_far_weight_rewinding_goes_back_is_in_the_key_of_dense_training() -> None:
     """Of no other method: what dense training keeps depends on it."""
     for method, shared in (("wr", False), ("imp", True)):
