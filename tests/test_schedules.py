@@ -17,6 +17,7 @@ from torch import nn
 
 from bimp_exp import lr
 from bimp_exp.errors import ConfigError
+from bimp_exp.pruning.report import snapshot
 from bimp_exp.schedule._rates import compress, tail
 from bimp_exp.schedule.base import PruneReport, Retraining
 from tests.conftest import ROOT, golden
@@ -362,3 +363,11 @@ def test_peak_and_floor_leave_the_warmup_out() -> None:
 def test_every_schedule_file_has_its_option() -> None:
     files = {p.stem for p in Path(lr.__file__).with_name("schedule").glob("[!_]*.py")} - {"base"}
     assert files == set(OPTIONS)
+
+
+def test_acc_allr_refuses_a_report_without_the_metrics_that_it_needs() -> None:
+    """A default of 1.0 would have meant: no damage."""
+    layer = torch.nn.Linear(2, 1)
+    report = PruneReport.measure(snapshot(layer), layer, retrain_epochs=1, epochs=2)
+    with pytest.raises(ConfigError, match="train_metric_dense"):
+        schedule("acc_allr")(lr.linear(0.1, 10), 10, report)

@@ -175,6 +175,10 @@ def from_config(cfg: Mapping[str, Any]) -> Plan:
     names = ("dataset", "optim", "lr", "budget", "schedule", "tracking", "runtime")
     parts = {name: _part(json.dumps(cfg[name])) for name in names}
     parts["dataset"].check()
+    if not isinstance(parts["schedule"], Retraining):
+        raise ConfigError(
+            f"schedule._target_={cfg['schedule']['_target_']}: must derive from {Retraining.__module__}.Retraining"
+        )
     parts["runtime"].check_threads()
     return make(
         num_fit_images=parts["dataset"].num_fit_images,

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from bimp_exp.errors import ConfigError
 from bimp_exp.schedule.base import Discounted, PruneReport
 
 
@@ -27,7 +28,9 @@ class AccALLR(Discounted):
     extra_pass: ClassVar[bool] = True
 
     def discount(self, report: PruneReport) -> float:
-        """max(clip((Acc_dense - Acc_pruned) / Acc_dense, 0, 1), d2)."""
-        dense = report.train_metric_dense
-        drop = (dense - report.train_metric_pruned) / dense if dense else 0.0
+        """max(clip((Acc_dense - Acc_pruned) / Acc_dense, 0, 1), d2); ConfigError where they were not measured."""
+        dense, pruned = report.train_metric_dense, report.train_metric_pruned
+        if dense is None or pruned is None:
+            raise ConfigError("schedule=acc_allr needs train_metric_dense and train_metric_pruned in the PruneReport")
+        drop = (dense - pruned) / dense if dense else 0.0
         return max(min(max(drop, 0.0), 1.0), report.d2)
