@@ -9,6 +9,7 @@ from rich.console import Console
 
 from bimp_exp.cli.plan_table import show
 from bimp_exp.run import plan
+from bimp_exp.run.plan_text import OPEN, one_line
 from bimp_exp.sweep import cells as sweep
 from tests.conftest import composed
 
@@ -38,7 +39,7 @@ CYCLES = "15 dense, 3 x 5 retraining with CLR from 0.1, sparsity 53.58 78.46 90 
 )  # fmt: skip
 def test_the_line_of_a_plan_names_what_is_done(overrides: list[str], line: str) -> None:
     """A budget of 30 epochs of 11 steps; 1 - 0.1^(1/3) is 53.58 %."""
-    assert plan.line(plan.from_config(composed(*overrides))) == line
+    assert one_line(plan.from_config(composed(*overrides))) == line
 
 
 @pytest.mark.parametrize(
@@ -60,4 +61,4 @@ def test_a_run_is_named_by_what_it_follows(method: str, name: str, cells: list[s
     (last,) = [line for line in text.splitlines() if cells[0] in line]
     assert [cell for cell in cells if cell in last] == cells
     assert ("%" in last) == (method != "str")
-    assert (plan.OPEN in text) == told
+    assert (OPEN in text) == told

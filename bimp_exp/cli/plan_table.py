@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from bimp_exp.run.plan import OPEN, Plan, starts, total
+from bimp_exp.run.plan import Plan
+from bimp_exp.run.plan_text import OPEN, starts, total
 
 
 def show(plan: Plan, name: str, console: Console) -> None:

@@ -9,29 +9,24 @@ the same on every machine.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.filesize import decimal
 
 from bimp_exp.cli.commands import Parser, add_allow, columns
-from bimp_exp.config.trust import NotAllowedError, from_file
-from bimp_exp.errors import DataError, UserError
+from bimp_exp.errors import DataError
 from bimp_exp.lease import Lease, living
-from bimp_exp.results import reader as disk
-from bimp_exp.run import plan
 from bimp_exp.store import phases as store
+from bimp_exp.sweep.needs import needs
 from bimp_exp.text import counted
 
 FILES = ("done.pt", "partial.pt", "partial.previous.pt")
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where it is there
 KEY = re.compile("[0-9a-f]{32}")
 SHORT = 12  # characters of a key that are shown
 
@@ -173,45 +168,6 @@ def unused(
         raise DataError(f"{results}: there is no such folder; give --results the folder of the runs, whose needs count")
     needed = needs(results, keep_finished=keep_finished, allow=allow)
     return [phase for phase in stored if not phase.names & needed]
-
-
-def needs(results: Path, *, keep_finished: bool, allow: Collection[str] = ()) -> set[str | None]:
-    """Recipes and keys of what runs below ``results`` need, and None.
-
-    A run whose configuration is not legal (any more) needs nothing: this version of the code cannot do it. One that names a module
-    of neither bimp_exp nor ``allow`` is an error, since what it needs is not known.
-    """
-    needed: set[str | None] = {None}
-    for path, config in unfinished(results):
-        try:
-            needed.update(_recipes(from_file(config, path, allow)))
-        except NotAllowedError:
-            raise
-        except UserError:
-            continue
-    if keep_finished:
-        for folder in disk.find(results, "result.json"):
-            needed.update(phase.key for phase in disk.read_phases(folder))
-    return needed
-
-
-def unfinished(results: Path) -> Iterator[tuple[Path, Any]]:
-    """File and configuration of each run without a result: those of the grids, then those that were begun otherwise."""
-    seen: set[Path] = set()
-    for folder in disk.find(results, "cells.json"):
-        for name, cell in json.loads((folder / "cells.json").read_text()).items():
-            seen.add(folder / name)
-            if not (folder / name / "result.json").exists():
-                yield folder / "cells.json", cell["config"]
-    for folder in disk.find(results, "config.yaml"):
-        if folder not in seen and not (folder / "result.json").exists():
-            yield folder / "config.yaml", yaml.load((folder / "config.yaml").read_text(), Loader=LOADER)
-
-
-def _recipes(config: Mapping[str, Any]) -> list[str]:
-    from bimp_exp.run import keys as numerics  # which imports PyTorch
-
-    return numerics.phase_keys(config, plan.from_config(config), {})
 
 
 def delete(chosen: Sequence[Stored], *, dry: bool) -> None:

@@ -22,6 +22,7 @@ from bimp_exp.errors import ConfigError, UserError
 from bimp_exp.results.reader import read_sweep
 from bimp_exp.run import plan
 from bimp_exp.run.plan import Plan
+from bimp_exp.run.plan_text import one_line
 from bimp_exp.run.process import Process
 from bimp_exp.sweep import cells as sweep
 from bimp_exp.sweep import forecast, single, worker
@@ -132,7 +133,7 @@ def show(
     width = max(len(cell.name) for cell in cells)
     for cell, planned in zip(cells, plans, strict=True):
         done = "  (done)" if (folder / cell.folder / "result.json").exists() else ""
-        console.print(f"{cell.name:{width}}  {plan.line(planned)}{done}")
+        console.print(f"{cell.name:{width}}  {one_line(planned)}{done}")
     console.print(forecast.line(forecast.forecast_sweep(list(zip(cells, made, plans, strict=True)), folder, process)))
 
 

@@ -1,0 +1,35 @@
+"""A plan in words."""
+
+from __future__ import annotations
+
+from bimp_exp.run.plan import Plan, PlannedPhase
+
+OPEN = "sparsity open: the method's own keys decide it"
+
+
+def one_line(plan: Plan) -> str:
+    """The plan on one line, for a multirun."""
+    first, *later = plan.phases
+    parts = ["dense from a file" if plan.loads_dense else f"{first.phase.epochs:g} {first.phase.name}"]
+    trained = [f"{p.phase.epochs:g}" for p in later if p.num_steps]
+    if trained:
+        same = f"{len(trained)} x {trained[0]}" if len(trained) > 1 and len(set(trained)) == 1 else " + ".join(trained)
+        name = type(plan.retraining).__name__
+        parts.append(f"{same} {later[0].phase.label or 'retraining'} with {name} from {starts(later[0])}")
+    if later:
+        sparsities = " ".join(f"{100 * p.phase.sparsity:.4g}" for p in later)
+        parts.append(f"sparsity {sparsities} %" if plan.has_target else OPEN)
+    return f"{', '.join(parts)}; {total(plan)}"
+
+
+def starts(planned: PlannedPhase) -> str:
+    """The peak rate of a phase, or its range where pruning decides."""
+    low, high = (f"{rate:.4g}" for rate in planned.start)
+    return low if low == high else f"{low} to {high}"
+
+
+def total(plan: Plan) -> str:
+    """Epochs and steps in all, against the budget."""
+    over = plan.budget_epochs - plan.epochs
+    note = "" if over == 0 else f" ({over:g} unused)" if over > 0 else f" ({-over:g} on top)"
+    return f"{plan.epochs:g} of {plan.budget_epochs:g} epochs{note}, {plan.num_steps} steps"
