@@ -149,11 +149,11 @@ def test_phases_of_runs_that_cost_alike_are_of_one_kind(phases: Path) -> None:
 
 def test_the_recipe_does_not_depend_on_the_machine(phases: Path) -> None:
     values = made(phases, "clr")
-    recipes = [header(phases / key / "done.pt")["recipe"] for key in keys(phases.parent / "results" / "clr")]
-    assert recipes(values) == recipes
+    stored = [header(phases / key / "done.pt")["recipe"] for key in keys(phases.parent / "results" / "clr")]
+    assert recipes(values) == stored
     other = values | {"runtime": values["runtime"] | {"threads": 2, "device": "auto"}}
-    assert recipes(other) == recipes
-    assert not set(recipes) & set(recipes(values | {"seed": 1}))
+    assert recipes(other) == stored
+    assert not set(stored) & set(recipes(values | {"seed": 1}))
 
 
 def test_the_command(phases: Path, tmp_path: Path) -> None:
