@@ -72,7 +72,7 @@ class Runtime:
         return chosen | {"deterministic": self.deterministic, "channels_last": self.channels_last}
 
     def facts(self, device: torch.device, *, num_threads: int) -> dict[str, Any]:
-        """What decides the last bits of a number, beside the configuration: versions, kind of processor, threads, choices.
+        """The facts that decide the last bits of a number, beside the configuration: versions, kind of processor, threads, choices.
 
         num_threads: those that the run computes with (``Process.num_threads``), which need not be those of this process now.
         """

@@ -20,6 +20,7 @@ from bimp_exp.errors import ConfigError, DataError, UserError
 from bimp_exp.lease import Lease
 from bimp_exp.run import keys as numerics
 from bimp_exp.store.phases import Phases, Store, header
+from bimp_exp.sweep.needs import recipes
 from tests.conftest import ROOT
 from tests.test_resume import came_to, config, do
 

@@ -1,4 +1,4 @@
-"""What the commands of ``bimp-exp`` have in common."""
+"""Common parts of the commands of ``bimp-exp``."""
 
 from __future__ import annotations
 

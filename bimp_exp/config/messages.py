@@ -15,7 +15,7 @@ from bimp_exp.errors import UserError, printable
 
 
 def explain(error: Exception) -> str:
-    """What is wrong and what is legal."""
+    """One line that says what is wrong and what is legal."""
     return printable(_explain(error))
 
 

@@ -30,7 +30,7 @@ class Definition:
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """What the top level of a module binds.
+    """Names that the top level of a module binds.
 
     defined: classes and functions.
     aliases: name -> the dotted name that it stands for, of imports and of assignments such as ``Net = other.Net``.
@@ -145,7 +145,7 @@ def find(name: str) -> tuple[str, Path | None]:
 
 @cache
 def names_of(module: str) -> Names:
-    """What ``module``, which has a source file, binds."""
+    """The names that ``module``, which has a source file, binds."""
     path = find(module)[1]
     assert path is not None
     defined: dict[str, Definable] = {}

@@ -24,7 +24,7 @@ Channels = dict[fx.Node, Tensor]  # bool [C], of every node that gives a tensor 
 
 
 class Kind(Enum):
-    """What a node does to channels."""
+    """Effect of a node on channels."""
 
     WEIGHTED = auto()  # mixes them
     BATCH_NORM = auto()  # one by one, each with numbers of its own

@@ -37,7 +37,7 @@ class Layer(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Joint(Method):
-    """What STR, CS and DST have in common."""
+    """Base of STR, CS and DST."""
 
     prunes: ClassVar[Prunes] = "while training"
     selects: ClassVar[bool] = False

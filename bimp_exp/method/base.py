@@ -1,4 +1,4 @@
-"""What a method is: hooks around the training step, every one of which does nothing by default. Imports no PyTorch.
+"""Methods: hooks around the training step, every one of which does nothing by default. Imports no PyTorch.
 
 Order inside a step: forward (with the effective weights of ``attach``), loss + ``penalty``, backward, ``on_gradients``,
 optimiser step, ``on_step``. A method object is an immutable rule: its only fields are its configuration keys. All that changes

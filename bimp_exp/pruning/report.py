@@ -1,4 +1,4 @@
-"""What a retraining schedule may know of the pruning before it, and how to measure it. Imports no PyTorch before it measures.
+"""The report of a pruning, which a retraining schedule reads, and how to measure it. Imports no PyTorch before it measures.
 
 Take a ``snapshot`` of the model, prune the model by whatever means, then call ``PruneReport.measure``.
 """
@@ -27,7 +27,7 @@ def snapshot(model: nn.Module, *, every_weight: bool = False) -> dict[str, Tenso
 
 @dataclass(frozen=True, kw_only=True)
 class PruneReport:
-    """What a pruning did to the network.
+    """Damage that a pruning did to the network, and the time there is to repair it.
 
     fraction: share s of the weights not yet pruned that was pruned now, in [0, 1].
     removed_norm: L2 norm ||W - W^p|| of what was removed.

@@ -1,4 +1,4 @@
-"""What a result came from: versions, commit, machine, hashes."""
+"""The origin of a result: versions, commit, machine, hashes."""
 
 from __future__ import annotations
 

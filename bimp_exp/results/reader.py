@@ -1,4 +1,4 @@
-"""What a run or a sweep left on disk, read as it stands; tables, plots and MLflow only copy it."""
+"""The files of a run or a sweep, read as they stand; tables, plots and MLflow only copy it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What result.json, run.json and sweep.json hold, typed. Scores are of the task's metric, in [0, 1], one per split of the data.
+"""Content of result.json, run.json and sweep.json, typed. Scores are of the task's metric, in [0, 1], one per split of the data.
 
 A field has the name of its key in the file, and the order of the fields is that of the keys. Of several bases the last comes
 first: the keys of ``Final`` are those of a candidate, then those of a network. Imports no PyTorch.
@@ -69,7 +69,7 @@ class NetworkFacts(Json):
 
 @dataclass(frozen=True, kw_only=True)
 class PruningEffect(Json):
-    """What one pruning did to the scores, and the distances d1, d2 that it reports to the schedule.
+    """The effect of one pruning on the scores, and the distances d1, d2 that it reports to the schedule.
 
     fraction: of the remaining weights, pruned now. d: peak of the learning rate that followed / peak of the original one.
     pruning_stability: None where there was nothing to keep.
@@ -201,7 +201,7 @@ class Result(Json):
 
     @property
     def seconds_of_phases(self) -> float:
-        """What computing all phases took, also those that were computed for another run and found in the store."""
+        """Seconds that computing all phases took, also those that were computed for another run and found in the store."""
         return sum(phase.seconds for phase in self.phases)
 
     @property

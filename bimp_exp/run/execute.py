@@ -177,13 +177,13 @@ def _autosaver(
 
 
 def _header(env: Env, planned: PlannedPhase, log: Log) -> dict[str, Any]:
-    """What is to be known of a phase without reading its state."""
+    """Metadata of a phase, for the header of its files."""
     name = planned.phase.name
     title = f"{log.display.name}: {name}"
     return {"name": title, "recipe": env.recipes[name], "kind": env.kind, "rule": RULE}
 
 
 def _cost(state: RunState) -> dict[str, Any]:
-    """What the phase that has just ended has cost."""
+    """Epochs and seconds of the phase that has just ended."""
     phase = state.log.phases[-1]
     return {"epochs": phase.epochs, "seconds": phase.seconds}

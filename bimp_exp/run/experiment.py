@@ -1,4 +1,4 @@
-"""What a run is: the fields of ``Experiment`` are the keys of ``conf/config.yaml``. ``bimp_exp.run.execute`` does it."""
+"""One run, fully described: the fields of ``Experiment`` are the keys of ``conf/config.yaml``. ``bimp_exp.run.execute`` does it."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Experiment:
             self.selector.check(shapes, PruningTarget(fraction_of_remaining=phase.sparsity, total_pruned=total))
 
     def context(self, model: nn.Module, weights: dict[str, nn.Parameter]) -> MethodContext:
-        """What the method works on: ``model`` with these prunable ``weights``, in this run."""
+        """The context of the method: ``model`` with these prunable ``weights``, in this run."""
         plan = self.plan()
         first, *later = plan.phases
         return MethodContext(

@@ -1,4 +1,4 @@
-"""What is seen of a run while it goes on: one live bar on a terminal, plain lines elsewhere."""
+"""The display of a run while it goes on: one live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

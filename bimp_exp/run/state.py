@@ -1,4 +1,4 @@
-"""What a run is done with (``Env``, fixed) and what it has come to so far (``RunState``: what a checkpoint holds)."""
+"""The fixed surroundings of a run (``Env``), and all that changes in it (``RunState``: the content of a checkpoint)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from bimp_exp.training.state import Network
 
 @dataclass(frozen=True, kw_only=True)
 class Env:
-    """What is fixed from the start of a run to its end.
+    """Fixed from the start of a run to its end.
 
     computed_on: what decides the last bits of a number beside the configuration: versions, device, chosen arithmetic.
     start: SHA-256 of the dense checkpoint, if there is one.
@@ -107,7 +107,7 @@ class RunLog:
 
     @classmethod
     def load(cls, dumped: Mapping[str, Any]) -> RunLog:
-        """What ``dump`` gave."""
+        """The inverse of ``dump``."""
         return cls(
             phases=[PhaseResult.from_json(phase) for phase in dumped["phases"]],
             reports=[PruneReport(**report) for report in dumped["reports"]],

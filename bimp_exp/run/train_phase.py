@@ -52,7 +52,7 @@ class PhaseProgress:
 
     @classmethod
     def load(cls, dumped: Mapping[str, Any]) -> PhaseProgress:
-        """What ``dump`` gave."""
+        """The inverse of ``dump``."""
         pruning, validation = dumped["pruning"], dumped["validation"]
         typed = {
             "pruning": None if pruning is None else PruningResult.from_json(pruning),

@@ -1,4 +1,4 @@
-"""What a selection criterion is: a function of the weights, the masks so far and how much to prune.
+"""Selection criteria: functions of the weights, the masks so far and how much to prune.
 
 Laws for all of them: exactly the asked number is pruned (in all, or per layer, as the criterion says); ties are broken by
 (layer order, flat C-order index), the earlier one is pruned first; what is pruned stays pruned; the inputs are not changed.
@@ -83,7 +83,7 @@ def prune_lowest(scores: Tensor, mask: Tensor, total_pruned: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """What a rule per layer knows of a layer: the shape of its weight, and how many entries are not yet pruned."""
+    """A layer as a rule per layer sees it: the shape of its weight, and how many entries are not yet pruned."""
 
     shape: tuple[int, ...]
     num_left: int

@@ -126,7 +126,7 @@ def _header(path: Path, line: bytes) -> dict[str, Any]:
 
 
 def content(path: Path, key: str) -> bytes:
-    """What torch.save wrote in ``path``; DataError where it is damaged, or of another phase than ``key``, which is then named."""
+    """Bytes of torch.save in ``path``; DataError where it is damaged, or of another phase than ``key``, which is then named."""
     try:
         line, _, found = path.read_bytes().partition(b"\n")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a network is trained and judged by: loss and metric of a learning task.
+"""Learning tasks: the loss that a network is trained by and the metric that it is judged by.
 
 Only this package, ``dataset/`` and ``model/`` know what a batch holds; the training loop, the prunings and the reports see a
 loss, additive statistics and the metric made of them. Additive: the statistics of a pass are the sum of those of its batches,

@@ -27,7 +27,7 @@ POLL = 5.0  # seconds between two looks whether a summary is due
 
 
 class Backlog:
-    """What is to be mirrored; one thread adds to it, another works it off."""
+    """Folders that wait to be mirrored; one thread adds to it, another works it off."""
 
     def __init__(self, mirror: Mirror) -> None:
         self.mirror = mirror

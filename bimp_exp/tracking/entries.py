@@ -1,4 +1,4 @@
-"""What MLflow holds of a run: parameters and tags, which are flat and of text, and metrics, which are finite numbers."""
+"""The entries of a run in MLflow: parameters and tags, which are flat and of text, and metrics, which are finite numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_TEXT = 500  # MLflow takes 6000 characters, but nobody compares runs by such
 
 
 def params(run: Run) -> dict[str, str]:
-    """What tells runs apart: the leaves of the configuration (no classes, no tracking), choices, swept keys."""
+    """Parameters that tell runs apart: the leaves of the configuration (no classes, no tracking), choices, swept keys."""
     assert run.facts is not None
     config = yaml.safe_load((run.folder / "config.yaml").read_text())
     shown = flatten({key: value for key, value in config.items() if key not in ("tracking", "hydra")})

@@ -1,4 +1,4 @@
-"""What training changes: the network, and where in a phase the loop is."""
+"""The state that training changes: the network, and the place in a phase."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class LoopState:
 
     @classmethod
     def load(cls, dumped: dict[str, object]) -> LoopState:
-        """What ``dump`` gave."""
+        """The inverse of ``dump``."""
         return cls(**(dumped | {"timing": Timing(**dumped["timing"])}))  # type: ignore[arg-type]
 
 

@@ -58,7 +58,7 @@ class StepTimer:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """What is done inside is no training."""
+        """Leave out the time spent inside."""
         start = time.perf_counter()
         yield
         self._start += time.perf_counter() - start
