@@ -249,7 +249,7 @@ _SCIENCE = [
              ("tests/test_user_code.py::test_a_regulariser_acts_while_retraining_if_it_says_so",)),
     # What the options of conf/ say
     Mutation("conf-allr-norm", "ALLR divides by the norm of the prunable weights alone", "conf/schedule/allr.yaml:norm",
-             "all", "prunable", ALGORITHM),
+             "all", "prunable", TOYS),
     Mutation("conf-momentum", "SGD has less momentum than the paper's", "conf/optim/sgd.yaml:momentum", "0.9", "0.8", ALGORITHM),
     Mutation("conf-recalibrated", "the clean conventions re-estimate batch-norm before measuring",
              "conf/conventions/clean.yaml:recalibrate_batch_norm", "false", "true", CONVENTIONS),

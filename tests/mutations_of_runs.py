@@ -128,7 +128,7 @@ MUTATIONS = [
              ("tests/test_trust.py::test_a_module_is_accepted_once_it_is_named_and_what_it_imports_is_not",)),
     # Mirror and ledger
     Mutation("mirrored-twice", "a point that is written again is another one", "bimp_exp.tracking.mirror:Mirror._log_lines",
-             "mirror.info.start_time + number", "mirror.info.start_time + number + len(lines)", TRACKING),
+             "mirror.info.start_time + number", "int(1000 * time.time()) + number", TRACKING),
     Mutation("changed-history-kept", "points of an undone attempt stay in MLflow", "bimp_exp.tracking.mirror:_contradicts",
              "announced is not None and _announce(lines[:int(announced.split()[0])]) != announced", "False", TRACKING),
     Mutation("backward-uncounted", "the ledger counts the backward pass once, not twice", "bimp_exp.results.ledger:ledger",

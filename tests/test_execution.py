@@ -70,6 +70,14 @@ def test_d2_compares_a_cycle_with_dense_training_not_with_the_budget() -> None:
     assert cycle["learning_rate"]["peak"] == pytest.approx(0.1 * 2 / 4)
 
 
+def test_allr_as_configured_goes_by_the_norm_of_all_parameters() -> None:
+    """That of the prunable ones would say more damage, and d2 less."""
+    *_, cycle = run(experiment("imp", schedule="allr", sparsity=0.8))["phases"]
+    pruning = cycle["pruning"]
+    assert pruning["d2"] < pruning["d1"] < pruning["d1_prunable"] < 1
+    assert pruning["d"] == pytest.approx(pruning["d1"])
+
+
 def decays(state: Mapping[str, Any]) -> list[tuple[int, float]]:
     """Of each group of the optimiser, the number of parameters and their weight decay."""
     return [(len(group["params"]), group["weight_decay"]) for group in state["optimizer"]["param_groups"]]

@@ -263,7 +263,7 @@ def test_the_lease_of_a_killed_process_is_taken_over_at_once(tmp_path: Path) -> 
         (tmp_path / "held").touch()
         signal.pause()
 
-    child = forking.Process(target=hold)
+    child = forking.Process(target=hold, daemon=True)  # so that it ends with a test that fails
     child.start()
     while not (tmp_path / "held").exists():
         time.sleep(0.01)

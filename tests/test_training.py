@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bimp_exp import lr
+from bimp_exp.dataset.data import Split
 from bimp_exp.errors import TrainingError
 from bimp_exp.method.base import Method, MethodContext
 from bimp_exp.optim import SGD
@@ -56,6 +57,18 @@ def test_every_image_is_seen_once_an_epoch_in_another_order() -> None:
     orders = [data(20).epoch(seed=0, epoch=e, batch_size=8).order for e in (0, 1)]
     assert all(sorted(order.tolist()) == list(range(20)) for order in orders if order is not None)
     assert not torch.equal(orders[0], orders[1])
+
+
+def test_the_metric_of_an_epoch_is_that_of_all_its_images() -> None:
+    """At rate 0 the network stays, so that each batch is judged by the same one; 12 of 20 images are a share of no batch."""
+    model, images = linear(), data(20)
+    with torch.no_grad():
+        model[1].weight.zero_()
+        model[1].bias.copy_(torch.tensor([0.0, 1.0]))  # always class 1
+    labels = (torch.arange(20) >= 8).long()
+    images = dataclasses.replace(images, train=Split(images=images.train.images, labels=labels))
+    (epoch,) = train(model, images, lr=0.0, steps=3)
+    assert epoch.metric == 12 / 20
 
 
 def test_at_rate_zero_weights_rest_but_momentum_moves() -> None:

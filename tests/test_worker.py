@@ -108,6 +108,7 @@ def test_what_a_dead_machine_held_is_done_before_the_last_worker_leaves(
     first = forking.Process(target=elsewhere, args=(folder,))
     first.start()
     while not (folder / "schedule=clr,seed=0" / "metrics.jsonl").exists():
+        assert first.is_alive()
         time.sleep(0.01)
     os.kill(first.pid or 0, signal.SIGKILL)
     first.join()
