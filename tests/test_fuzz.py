@@ -41,7 +41,7 @@ FOUND = [  # what the fuzzer has found to be answered badly, and what is said no
     (["seed=1", "-m", "sparsity=0.5"], "sparsity=0.5: keys stand together, before the options or behind them"),
     (["--config-name"], "argument --config-name/-cn: expected one argument"),
     (["~model.depth"], "model.depth is missing: it must be a whole number of at least 1"),
-    (["+model.num_classes=3"], "no such key: model.num_classes; the keys for model are depth"),
+    (["+model.num_classes=3"], "model.num_classes: leave it out, the data set gives it to the model"),
     (
         ["+dataset.rotatoin=3"],
         "no such key: dataset.rotatoin (did you mean rotation?); the keys for dataset are crop_pa",
@@ -56,8 +56,11 @@ FOUND = [  # what the fuzzer has found to be answered badly, and what is said no
     (["+budget.epochs=4"], "budget.epochs is there already: leave the + out"),
     (["++schedule=clr"], "schedule=clr chooses an option of a group: leave the ++ out"),
     (["sweeps=schedules"], "sweeps=schedules: sweeps is not in the configuration; +sweeps=schedules would add it"),
-    (["schedule=[clr,llr]"], "schedule: a group has one option, not a list; for a run with each, -m schedule=A,B"),
-    (["-m", "lr=[linear,cosine]", "seed=0,1"], "lr: a group has one option, not a list"),
+    (
+        ["schedule=[clr,llr]"],
+        "schedule: a group has one option, neither a list nor a mapping; for a run with each, -m schedule=A,B; for",
+    ),
+    (["-m", "lr=[linear,cosine]", "seed=0,1"], "lr: a group has one option, neither a list nor a mapping; for"),
     (["lr=[clr,llr]"], "lr=llr: no such option"),
     (["-m", "hydra.launcher.jobs=abc"], "hydra.launcher.jobs=abc: Value 'abc' of type 'str' could not be converted"),
     (["-m", "seed=interval(0,1)"], "seed=interval(0,1): a grid needs values that can be listed"),
