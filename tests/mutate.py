@@ -47,7 +47,7 @@ def failing(root: Path, tests: Sequence[str]) -> str | None:
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=LIMIT)
     if done.returncode == 0:
         return None
-    found = re.search(r"^FAILED (\S+)", done.stdout, re.MULTILINE)
+    found = re.search(r"^FAILED (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
     if found is None:
         raise RuntimeError(f"{' '.join(command)} in {root} ends with {done.returncode}:\n{done.stdout}{done.stderr}")
     return found[1]

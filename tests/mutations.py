@@ -26,7 +26,6 @@ MOMENTUM = (EXPERIMENT + "test_momentum_starts_anew_once_and_then_stays",)
 D1 = (EXPERIMENT + "test_d1_is_the_norm_of_what_was_removed",)
 BETTER = (EXPERIMENT + "test_the_better_network_by_validation_is_the_run_s",)
 CONVENTIONS = (EXPERIMENT + "test_the_conventions_of_the_paper_change_what_they_say",)
-ALGORITHM = ("tests/test_algorithm.py",)
 
 _SCIENCE = [
     # Masks
@@ -241,18 +240,6 @@ _SCIENCE = [
     Mutation("wr-not-rewound", "weight rewinding leaves the weights as they are", "bimp_exp.method.wr:WR.on_cycle",
              "context.model.load_state_dict({name: context.state[_key(num_steps, name)] for name in names})", "pass",
              ("tests/test_wr.py",)),
-    Mutation("regulariser-of-the-first-phase", "while retraining, a method is told the steps of the first phase",
-             "bimp_exp.run.execute:_hooks", "replace(context, num_steps=planned.num_steps)", "context",
-             ("tests/test_user_code.py::test_a_regulariser_acts_while_retraining_if_it_says_so",)),
-    Mutation("regulariser-only-dense", "no method acts while retraining", "bimp_exp.run.execute:_hooks",
-             "method.acts_while_retraining", "False",
-             ("tests/test_user_code.py::test_a_regulariser_acts_while_retraining_if_it_says_so",)),
-    # What the options of conf/ say
-    Mutation("conf-allr-norm", "ALLR divides by the norm of the prunable weights alone", "conf/schedule/allr.yaml:norm",
-             "all", "prunable", TOYS),
-    Mutation("conf-momentum", "SGD has less momentum than the paper's", "conf/optim/sgd.yaml:momentum", "0.9", "0.8", ALGORITHM),
-    Mutation("conf-recalibrated", "the clean conventions re-estimate batch-norm before measuring",
-             "conf/conventions/clean.yaml:recalibrate_batch_norm", "false", "true", CONVENTIONS),
 ]  # fmt: skip
 
 MUTATIONS = [*_SCIENCE, *OF_RUNS]

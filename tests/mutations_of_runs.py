@@ -1,4 +1,4 @@
-"""Bugs in what a run stores, continues, mirrors, trusts and leaves behind; as those of ``tests/mutations.py``."""
+"""Bugs in what a run stores, continues, mirrors and trusts, and in what conf/ says; as those of ``tests/mutations.py``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ PROCESS = ("tests/test_process.py",)
 STORE = "tests/test_resume.py::"
 TRUST = ("tests/test_trust.py::test_what_a_file_must_not_say_is_refused",)
 TRACKING = ("tests/test_tracking.py",)
+TOYS = ("tests/test_execution.py",)
+ALGORITHM = ("tests/test_algorithm.py",)
 EXPERIMENT = "tests/test_experiment.py::"
+CONVENTIONS = (EXPERIMENT + "test_the_conventions_of_the_paper_change_what_they_say",)
 
 MUTATIONS = [
     # Continuing
@@ -135,4 +138,17 @@ MUTATIONS = [
              "2 * forward", "forward", (EXPERIMENT + "test_the_ledger_counts_what_was_done",)),
     Mutation("extra-pass-uncounted", "the pass that AccALLR needs is not in the ledger", "bimp_exp.run.execute:_begin",
              "env.plan.retraining.extra_pass", "False", (EXPERIMENT + "test_the_ledger_counts_what_was_done",)),
+    # While retraining
+    Mutation("regulariser-of-the-first-phase", "while retraining, a method is told the steps of the first phase",
+             "bimp_exp.run.execute:_hooks", "replace(context, num_steps=planned.num_steps)", "context",
+             ("tests/test_user_code.py::test_a_regulariser_acts_while_retraining_if_it_says_so",)),
+    Mutation("regulariser-only-dense", "no method acts while retraining", "bimp_exp.run.execute:_hooks",
+             "method.acts_while_retraining", "False",
+             ("tests/test_user_code.py::test_a_regulariser_acts_while_retraining_if_it_says_so",)),
+    # What the options of conf/ say
+    Mutation("conf-allr-norm", "ALLR divides by the norm of the prunable weights alone", "conf/schedule/allr.yaml:norm",
+             "all", "prunable", TOYS),
+    Mutation("conf-momentum", "SGD has less momentum than the paper's", "conf/optim/sgd.yaml:momentum", "0.9", "0.8", ALGORITHM),
+    Mutation("conf-recalibrated", "the clean conventions re-estimate batch-norm before measuring",
+             "conf/conventions/clean.yaml:recalibrate_batch_norm", "false", "true", CONVENTIONS),
 ]  # fmt: skip

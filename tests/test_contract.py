@@ -169,7 +169,7 @@ def test_every_sweep_has_its_number_of_runs_and_each_run_a_plan() -> None:
             for key, value in entry.items()
         ]
         plans = sorted({tuple(o for o in run if not o.startswith("seed=")) for run in runs})  # a seed changes no plan
-        for run in plans[:: 1 + len(plans) // 50]:  # to compose one takes a tenth of a second
+        for run in plans[:: 1 + len(plans) // 25]:  # to compose one takes a tenth of a second
             with initialize_config_dir(str(CONF), version_base="1.3"):
                 cfg = compose("config", overrides=[*options, *run], return_hydra_config=True)
             merged = OmegaConf.merge(without_hydra(cfg), fixed)
