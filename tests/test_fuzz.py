@@ -58,15 +58,9 @@ FOUND = [  # what the fuzzer has found to be answered badly, and what is said no
     (["sweeps=schedules"], "sweeps=schedules: sweeps is not in the configuration; +sweeps=schedules would add it"),
     (
         ["schedule=[clr,llr]"],
-<<<<<<< HEAD
         "schedule: a group has one option, neither a list nor a mapping; for a run with each, -m schedule=A,B",
     ),
     (["-m", "lr=[linear,cosine]", "seed=0,1"], "lr: a group has one option, neither a list nor a mapping"),
-=======
-        "schedule: a group has one option, neither a list nor a mapping; for a run with each, -m schedule=A,B; for",
-    ),
-    (["-m", "lr=[linear,cosine]", "seed=0,1"], "lr: a group has one option, neither a list nor a mapping; for"),
->>>>>>> 0649c64c80ae91e376ae93d2591b5660fa31f867
     (["lr=[clr,llr]"], "lr=llr: no such option"),
     (["-m", "hydra.launcher.jobs=abc"], "hydra.launcher.jobs=abc: Value 'abc' of type 'str' could not be converted"),
     (["-m", "seed=interval(0,1)"], "seed=interval(0,1): a grid needs values that can be listed"),
