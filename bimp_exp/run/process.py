@@ -171,7 +171,9 @@ class Process:
             shutdown_compile_workers()
         while self._generators:
             self._generators.popitem()[1].__exit__(None, None, None)
-        self._keep_memory(False)
+        if self._keeps_memory:
+            self._keep_memory(False)
+            ctypes.CDLL(None).malloc_trim(0)
 
     def _keep_memory(self, keep: bool) -> None:
         """Have glibc keep what this process frees; a step would hand tens of thousands of pages back, to fetch them again."""
@@ -179,9 +181,7 @@ class Process:
             libc = ctypes.CDLL(None)
             for parameter, value in (KEEPING if keep else USUAL).items():
                 libc.mallopt(parameter, value)
-            if not keep:
-                libc.malloc_trim(0)
-        self._keeps_memory = keep
+            self._keeps_memory = keep
 
 
 def _settings() -> dict[str, Setting]:
