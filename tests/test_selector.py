@@ -229,6 +229,12 @@ def test_filters_of_lowest_norm_go_and_one_stays() -> None:
     assert texts(filters(weights, half, target(0.5, half))) == ["11000000", "1" * 9]  # half of the two that are left
 
 
+def test_filters_are_ranked_by_l2_not_by_l1() -> None:
+    """[2, 2] has the smaller L2 norm, sqrt(8) < 3, and the larger L1 norm."""
+    weights = of([torch.tensor([[3.0, 0.0], [2.0, 2.0]]).view(2, 1, 1, 2)])
+    assert texts(selector("filter_l2")(weights, ones(weights), asking(0.5, 2))) == ["1100"]
+
+
 def test_filter_norms_of_masked_weights_are_those_of_what_is_left() -> None:
     weights = of([torch.tensor([[9.0, 1.0], [2.0, 2.0]]).view(2, 2, 1, 1)])
     masks = {"layer0": torch.tensor([[False, True], [True, True]]).view(2, 2, 1, 1)}
