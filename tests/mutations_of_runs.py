@@ -102,7 +102,7 @@ MUTATIONS = [
     Mutation("message-counted", "rewording an error makes all be computed anew", "bimp_exp.run.code:_Bare.visit_Raise",
              "ast.Raise(None, None)", "node", CODE),
     Mutation("docstring-counted", "a docstring makes all be computed anew", "bimp_exp.run.code:_Bare.visit_Expr",
-             "isinstance(value, ast.Constant)", "False", CODE),
+             "isinstance(node.value, ast.Constant)", "False", CODE),
     # Invariants
     Mutation("revived-unnoticed", "a pruned weight that is not 0 is not noticed", "bimp_exp.run.invariants:Invariants.check_masks",
              "bool((zeros[name] | mask).all())", "bool((zeros[name] | mask).any())", INVARIANTS),

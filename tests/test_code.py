@@ -53,6 +53,8 @@ SAME = {
     "a log message": ("halved %s", "%s was halved"),
     "layout": ("SCALE ** power", "SCALE**power"),
     "an import": ("import math\n", "import cmath\n"),
+    "where a name of ours lies": ("from bimp_exp.errors import", "from bimp_exp.ground.errors import"),
+    "an import for hints alone": ("    import torch\n", "    import numpy\n"),
 }
 OTHER = {
     "a constant": ("= 0.5", "= 0.25"),
@@ -78,6 +80,39 @@ def test_an_edit_that_changes_no_number_leaves_the_statements(edit: tuple[str, s
 def test_an_edit_that_can_change_a_number_changes_them(edit: tuple[str, str]) -> None:
     assert SOURCE.count(edit[0]) == 1
     assert statements(SOURCE.replace(*edit)) != statements(SOURCE)
+
+
+IMPORTS = {
+    "another thing under the same name": ("from torch.nn import ReLU as Act", "from torch.nn import Tanh as Act"),
+    "another module under the same name": ("import math as m", "import cmath as m"),
+    "the same name from elsewhere": ("from math import sqrt", "from cmath import sqrt"),
+    "another name of ours": ("from bimp_exp.lr import linear as sqrt", "from bimp_exp.lr import cosine as sqrt"),
+}
+
+
+@pytest.mark.parametrize("edit", IMPORTS.values(), ids=IMPORTS)
+@pytest.mark.parametrize("user_module", ["", "mine.net"])
+def test_what_a_name_is_imported_as_counts(edit: tuple[str, str], user_module: str) -> None:
+    used = "\nprint(Act, m, sqrt)"
+    assert statements(edit[0] + used, user_module=user_module) != statements(edit[1] + used, user_module=user_module)
+
+
+def test_a_users_module_may_hand_on_what_it_imports() -> None:
+    first, second = (f"from .rules import {name} as rule" for name in ("half", "third"))
+    assert statements(first, user_module="mine.api") != statements(second, user_module="mine.api")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "if TYPE_CHECKING:\n    pass\nelse:\n    X = {}",
+        "if not TYPE_CHECKING:\n    X = {}",
+        "log.append({})",
+        "log.update(x={})",
+    ],
+)
+def test_what_only_looks_like_a_hint_or_a_message_counts(text: str) -> None:
+    assert statements(text.format(1)) != statements(text.format(2))
 
 
 Package = Callable[..., Path]

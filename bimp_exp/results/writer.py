@@ -65,7 +65,7 @@ def claim(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
         raise BusyError(f"another process is at the run in {folder}: wait for it, or give another folder", lease=path)
     with lease:
         path, finished = folder / "config.yaml", (folder / "result.json").exists()
-        before = _read_config(path)
+        before = read_config(path)
         if before is not None:
             _check_same(folder, before, config, finished=finished)
         if before is None or (before != config and not finished):
@@ -73,7 +73,7 @@ def claim(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
         yield
 
 
-def _read_config(path: Path) -> dict[str, Any] | None:
+def read_config(path: Path) -> dict[str, Any] | None:
     """The configuration in a config.yaml; None where there is no such file."""
     try:
         found = yaml.safe_load(path.read_text())

@@ -2,8 +2,9 @@
 
 A phase's key covers what can change its numbers: of this package the modules of ``COUNTED`` that are reached, every reached
 module of the user's own, and the version of every installed package that a ``_target_`` or a module of the user's names. Of a
-module count the statements, but not names of modules, imports, type hints, docstrings, comments, layout, and the text of
-errors and log messages: moving a module or rewording a message keeps all results.
+module count the statements and what its imports bind, but not where in its own package an imported name lies (of ours),
+type hints, docstrings, comments, layout, and the text of errors and log messages: moving a module of ours or rewording a
+message keeps all results.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ ROOTS = (
 OURS = PACKAGE.name
 INSTALLED = {"site-packages", "dist-packages"}
 LOGGERS = {"log", "logger", "logging", "warnings"}
+MESSAGES = {"debug", "info", "warning", "error", "exception", "critical", "warn"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +65,9 @@ def targets(config: Any) -> tuple[str, ...]:
 def code_hash(names: tuple[str, ...]) -> str:
     """SHA-256 of the code that ``names``, values of ``_target_``, and the training of every run reach."""
     found = reached((*ROOTS, *names))
-    files = [*found.ours.values(), *found.users.values()]
-    digests = sorted({hashlib.sha256(statements(path.read_text()).encode()).hexdigest() for path in files})
+    texts = [statements(path.read_text()) for path in found.ours.values()]
+    texts += [statements(path.read_text(), user_module=module) for module, path in found.users.items()]
+    digests = sorted({hashlib.sha256(text.encode()).hexdigest() for text in texts})
     return hashlib.sha256(repr((digests, sorted(found.installed.items()))).encode()).hexdigest()
 
 
@@ -100,26 +103,55 @@ def reached(names: Iterable[str]) -> Reached:
     return Reached(ours=ours, users=users, installed=installed)
 
 
-def statements(source: str) -> str:
-    """The statements of a module as text, without what cannot change a number."""
-    return ast.dump(_Bare().visit(ast.parse(source)))
+def statements(source: str, *, user_module: str = "") -> str:
+    """The statements of a module as text, without what cannot change a number, and what its imports bind.
+
+    user_module: the module's name where it is the user's own. Then every import counts, since others may import it from here;
+        of ours those that the statements use.
+    """
+    bare = _Bare()
+    tree = bare.visit(ast.parse(source))
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    package = user_module.partition(".")[0]
+    bound = sorted(
+        {text for node in bare.imports for name, text in _bindings(node, package) if package or name in used}
+    )
+    return f"{bound} {ast.dump(tree)}"
+
+
+def _bindings(node: ast.Import | ast.ImportFrom, package: str) -> list[tuple[str, str]]:
+    """The names that an import binds, each with a text that says to what: a user's own package may have any name."""
+    if isinstance(node, ast.Import):
+        return [(a.asname or a.name.partition(".")[0], f"{_inside(a.name, package)} as {a.asname}") for a in node.names]
+    home = "." * node.level + (node.module or "")
+    return [(a.asname or a.name, f"{_inside(home, package)} {a.name} as {a.asname or a.name}") for a in node.names]
+
+
+def _inside(module: str, package: str) -> str:
+    """A module's name: of ours nothing, of the user's ``package`` what follows the package's name."""
+    first, _, rest = module.partition(".")
+    return "" if first == OURS else rest if package and first == package else module
 
 
 class _Bare(ast.NodeTransformer):
-    """Removes imports, hints, docstrings, and the text of errors and log messages."""
+    """Removes hints, docstrings, and the text of errors and log messages; imports are removed to ``imports``."""
 
-    def visit_Import(self, node: ast.Import) -> None: ...
+    def __init__(self) -> None:
+        self.imports: list[ast.Import | ast.ImportFrom] = []
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None: ...
+    def visit_Import(self, node: ast.Import) -> None:
+        self.imports.append(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        self.imports.append(node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        value = node.value
-        if isinstance(value, ast.Constant) or (isinstance(value, ast.Call) and _root(value.func) in LOGGERS):
-            return None
-        return self.generic_visit(node)
+        return None if isinstance(node.value, ast.Constant) or _is_message(node.value) else self.generic_visit(node)
 
-    def visit_If(self, node: ast.If) -> ast.AST | None:
-        return None if ast.unparse(node.test).endswith("TYPE_CHECKING") else self.generic_visit(node)
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.AST]:
+        if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            return [kept for kept in map(self.visit, node.orelse) if kept is not None]
+        return self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         if node.value is None:
@@ -140,10 +172,11 @@ class _Bare(ast.NodeTransformer):
         return ast.Assert(self.visit(node.test), None)
 
 
-def _root(node: ast.AST) -> str:
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
+def _is_message(node: ast.AST) -> bool:
+    """Whether it is a call such as ``log.warning(...)``; ``log.append(...)`` is none."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MESSAGES):
+        return False
+    return isinstance(node.func.value, ast.Name) and node.func.value.id in LOGGERS
 
 
 @cache

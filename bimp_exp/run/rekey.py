@@ -8,7 +8,6 @@ RULE and leaves ``ALGORITHM`` as it is.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -16,15 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bimp_exp import files
 from bimp_exp.config.trust import from_file
 from bimp_exp.errors import DataError, UserError
 from bimp_exp.lease import Lease
 from bimp_exp.results.reader import find, read_run
 from bimp_exp.results.schema import Result
-from bimp_exp.run import keys, plan
+from bimp_exp.results.writer import read_config
+from bimp_exp.run import checkpoint, keys, plan
 from bimp_exp.run.keys import RULE
 from bimp_exp.store import phases as store
 
@@ -74,7 +72,7 @@ def _pairs(folder: Path, allow: Collection[str]) -> Iterator[tuple[str, tuple[st
     result = read_run(folder).result
     assert result is not None
     path = folder / "config.yaml"
-    config = from_file(yaml.safe_load(path.read_text()) | NEUTRAL_PARTS, path, allow)
+    config = from_file((read_config(path) or {}) | NEUTRAL_PARTS, path, allow)
     planned = plan.from_config(config)
     new = keys.phase_keys(config, planned, _facts(config, result))
     recipes = keys.phase_keys(config, planned, {})
@@ -89,7 +87,7 @@ def _facts(config: Mapping[str, Any], result: Result) -> dict[str, Any]:
     start = config["dense_checkpoint"]
     if start is not None and not Path(start).is_file():
         raise DataError(f"dense_checkpoint={start}: there is no such file any more")
-    digest = None if start is None else hashlib.sha256(Path(start).read_bytes()).hexdigest()
+    digest = None if start is None else checkpoint.digest(start)
     return result.computed_on | {"data": result.data_hash, "start": digest}
 
 
