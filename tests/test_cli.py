@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,15 @@ def test_the_exit_status_of_a_command_is_its_own() -> None:
     assert cli.exit_status(lambda: None) == 0
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Children obey SIGINT: what a shell starts in the background ignores it, and hands that on."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_says_so_and_has_not_failed(tmp_path: Path) -> None:
     keys = [
         "tracking=none",
