@@ -23,11 +23,10 @@ from bimp_exp import lr
 from bimp_exp.config import signatures as config
 from bimp_exp.config.check import plain
 from bimp_exp.config.compose import Composed, Composer
-from bimp_exp.dataset.data import Data, Split
+from bimp_exp.dataset.data import ImageData, Split
 from bimp_exp.method.base import MethodContext
 from bimp_exp.pruning import weights as prune
 from bimp_exp.results.writer import RunWriter
-from bimp_exp.run.evaluator import BATCH
 from bimp_exp.run.experiment import Experiment
 from bimp_exp.run.process import Process
 from bimp_exp.run.progress import Display
@@ -105,14 +104,16 @@ def experiment(settings: Settings, *overrides: str) -> Experiment:
 
 
 PROCESS = Process()  # of the whole benchmark
-_LOADED: dict[tuple[str, torch.device], Data] = {}
+_LOADED: dict[tuple[str, torch.device], ImageData] = {}
 
 
-def data(x: Experiment, device: torch.device) -> Data:
+def data(x: Experiment, device: torch.device) -> ImageData:
     """The data of a run; loaded once for all that differ in their memory layout alone."""
     key = repr(x.dataset), device
     if key not in _LOADED:
-        _LOADED[key] = x.dataset.load(device)
+        loaded = x.dataset.load(device)
+        assert isinstance(loaded, ImageData)
+        _LOADED[key] = loaded
     return replace(_LOADED[key], memory_format=x.runtime.memory_format)
 
 
@@ -176,7 +177,7 @@ class Ours:
             lr.constant(0.01, NUM_STEPS),
             method=x.method,
             context=context,
-            task=x.dataset.task,
+            task=x.learning_task,
             runtime=x.runtime,
             device=self.device,
             batch_size=x.optim.batch_size,
@@ -206,8 +207,8 @@ class Ours:
         start = time.perf_counter()
         evaluate(
             self.model,
-            self.data.batches(self.data.test, BATCH),
-            task=self.x.dataset.task,
+            self.data.batches(self.data.test, self.data.evaluation_batch),
+            task=self.x.learning_task,
             runtime=self.x.runtime,
             device=self.device,
         )

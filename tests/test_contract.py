@@ -181,7 +181,7 @@ def test_imagenet_drops_its_rate_after_epochs_30_60_and_80_of_90() -> None:
     fixed = yaml.safe_load((ROOT / "sweeps" / "imagenet.yaml").read_text())
     cfg = composed("dataset=imagenet", "model=resnet50", "budget=imp")
     planned = plan.from_config(cfg | {name: cfg[name] | fixed[name] for name in ("optim", "lr", "budget")})
-    assert (planned.num_fit_images, planned.steps_per_epoch) == (1_153_050, 4505)
+    assert (planned.num_fit_items, planned.steps_per_epoch) == (1_153_050, 4505)
     assert planned.phases[0].num_steps == 90 * 4505
     expected = {0: 0.0, 1: 0.02, 5: 0.1, 30: 0.01, 60: 0.001, 80: 0.0001}
     for epoch, rate in expected.items():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bimp_exp import lr
-from bimp_exp.dataset.data import Batches, Data
+from bimp_exp.dataset.data import Batches, ImageData
 from bimp_exp.method.base import MethodContext
 from bimp_exp.method.imp import IMP
 from bimp_exp.seeds import derive
@@ -37,13 +37,13 @@ def test_validation_images_are_augmented_as_the_conventions_say(wanted: bool) ->
 def test_every_phase_and_every_seed_has_another_order_and_none_is_that_of_the_initial_weights() -> None:
     seeds: list[int] = []
 
-    class Watched(Data):
+    class Watched(ImageData):
         def epoch(self, *, seed: int, **how: Any) -> Batches:
             seeds.append(seed)
             return super().epoch(seed=seed, **how)
 
     class Recorded(Pixels):
-        def load(self, device: torch.device, **how: Any) -> Data:
+        def load(self, device: torch.device, **how: Any) -> ImageData:
             return Watched(**vars(toys.data(8)))
 
     for seed in (0, 1):

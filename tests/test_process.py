@@ -13,7 +13,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from bimp_exp.dataset.data import Data
+from bimp_exp.dataset.data import ImageData
 from bimp_exp.dataset.digits import Digits
 from bimp_exp.dataset.synthetic import Synthetic
 from bimp_exp.errors import DataError
@@ -120,7 +120,7 @@ class Plain:
     def __repr__(self) -> str:
         return "Plain()"
 
-    def load(self, device: torch.device, **how: Any) -> Data:
+    def load(self, device: torch.device, **how: Any) -> ImageData:
         return toys.data(self.number)
 
 
@@ -130,7 +130,7 @@ def test_data_sets_that_print_alike_are_not_taken_for_one_another() -> None:
     assert sizes == [4, 6]
 
 
-def load(process: Process, dataset: Any, *, augment: bool = False) -> Data:
+def load(process: Process, dataset: Any, *, augment: bool = False) -> ImageData:
     return process.load(dataset, CPU, augment_validation=augment, memory_format=torch.channels_last)
 
 
@@ -139,9 +139,9 @@ def test_runs_one_after_another_share_their_data_and_come_to_the_same() -> None:
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Counted(toy_runs.Pixels):
-        def load(self, device: torch.device, **how: Any) -> Data:
+        def load(self, device: torch.device, **how: Any) -> ImageData:
             loaded.append(how)
-            return toys.data(self.num_fit_images)
+            return toys.data(self.num_fit_items)
 
     with Process() as process:
         results = [

@@ -15,7 +15,7 @@ import torch
 from hydra.utils import instantiate
 
 from bimp_exp.dataset import data
-from bimp_exp.dataset.data import Data, Split
+from bimp_exp.dataset.data import ImageData, Split
 from bimp_exp.lr import linear
 from bimp_exp.model.resnet_cifar import ResNetCifar
 from bimp_exp.optim import SGD
@@ -33,7 +33,7 @@ STEPS = 5 * STEPS_PER_EPOCH
 RUNTIME = dataclasses.replace(toys.RUNTIME, update="foreach", channels_last=True)
 
 
-def moved(images: Data, device: torch.device) -> Data:
+def moved(images: ImageData, device: torch.device) -> ImageData:
     there = {
         name: Split(images=split.images.to(device), labels=split.labels.to(device))
         for name, split in (("train", images.train), ("validation", images.validation), ("test", images.test))
@@ -45,7 +45,7 @@ def moved(images: Data, device: torch.device) -> Data:
 class Elsewhere(toy_runs.Pixels):
     """The same data on whatever device is asked for."""
 
-    def load(self, device: torch.device, **how: Any) -> Data:
+    def load(self, device: torch.device, **how: Any) -> ImageData:
         return moved(super().load(device, **how), device)
 
 

@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 from rich.console import Console
 from torch import Tensor, nn
 
-from bimp_exp.dataset.data import Data
+from bimp_exp.dataset.data import ImageData
 from bimp_exp.results.schema import Result
 from bimp_exp.results.writer import RunWriter
 from bimp_exp.run.execute import execute
@@ -52,7 +52,7 @@ def configured(method: str, selector: str, schedule: str) -> dict[str, Any]:
 class Pixels:
     """A step an epoch; ``loaded`` keeps what was asked for."""
 
-    num_fit_images: int = 8
+    num_fit_items: int = 8
     image_shape: tuple[int, int, int] = (1, 2, 2)
     num_classes: int = 2
     loaded: dict[str, Any] = field(default_factory=dict)
@@ -63,9 +63,9 @@ class Pixels:
 
     def check_files(self) -> None: ...
 
-    def load(self, device: torch.device, **how: Any) -> Data:
+    def load(self, device: torch.device, **how: Any) -> ImageData:
         self.loaded.update(how)
-        return toys.data(self.num_fit_images)
+        return toys.data(self.num_fit_items)
 
 
 @dataclass(frozen=True, kw_only=True)

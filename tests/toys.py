@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bimp_exp.dataset.augment import Augmentation
-from bimp_exp.dataset.data import Data, Split
+from bimp_exp.dataset.data import ImageData, Split
 from bimp_exp.lr import Schedule, constant
 from bimp_exp.method.base import MethodContext
 from bimp_exp.method.dense import Dense
@@ -21,7 +21,7 @@ from bimp_exp.training.loop import fit
 from bimp_exp.training.state import EpochMetrics, LoopState, Network
 
 CPU = torch.device("cpu")
-TASK = Classification(image_shape=(1, 2, 2), num_classes=2)
+TASK = Classification(label_smoothing=0.0, image_shape=(1, 2, 2), num_classes=2)
 RUNTIME = Runtime(
     device="cpu",
     threads=None,
@@ -34,7 +34,7 @@ RUNTIME = Runtime(
 )
 
 
-def data(num_train: int = 20, *, side: int = 2, num_classes: int = 2, augment: bool = False) -> Data:
+def data(num_train: int = 20, *, side: int = 2, num_classes: int = 2, augment: bool = False) -> ImageData:
     """Random images of ``num_classes`` classes; the brighter the higher the class."""
     generator = torch.Generator().manual_seed(0)
 
@@ -45,7 +45,7 @@ def data(num_train: int = 20, *, side: int = 2, num_classes: int = 2, augment: b
             images=(noise + labels.view(-1, 1, 1, 1) * 180 // (num_classes - 1)).to(torch.uint8), labels=labels
         )
 
-    return Data(
+    return ImageData(
         train=split(num_train), validation=split(8), test=split(12), num_classes=num_classes, fingerprint="toy",
         mean=(0.5,), std=(0.25,), augmentation=Augmentation(crop_padding=int(augment), flip=augment, rotation=0),
     )  # fmt: skip
@@ -68,7 +68,7 @@ def convolutional() -> nn.Module:
 
 
 def train(
-    model: nn.Module, images: Data, *, lr: Schedule | float = 0.1, steps: int = 4, **changes: Any
+    model: nn.Module, images: ImageData, *, lr: Schedule | float = 0.1, steps: int = 4, **changes: Any
 ) -> list[EpochMetrics]:
     """fit() with batches of 8, plain SGD and no masks unless told otherwise."""
     optimizer = changes.pop("optimizer", None) or SGD(momentum=0.0, weight_decay=0.0, batch_size=8).build(

@@ -191,7 +191,7 @@ def progress(run: Path, slowdown: float, allow: Collection[str] = ()) -> list[st
     rates = [point["images_per_second"] for point in points if "images_per_second" in point]
     if not rates:
         return [phase, epoch, "", "", host]
-    images = (planned.num_steps - step) * planned.num_fit_images / planned.steps_per_epoch
+    images = (planned.num_steps - step) * planned.num_items_per_epoch / planned.steps_per_epoch
     since = time.time() - (run / "metrics.jsonl").stat().st_mtime
     left = timedelta(seconds=round(max(0.0, images / rates[-1] * slowdown - since)))
     return [phase, epoch, f"{rates[-1]:,.0f}", str(left), host]

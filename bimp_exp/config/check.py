@@ -26,7 +26,8 @@ from bimp_exp.paths import PACKAGE
 
 RUN = "bimp_exp.run.experiment.Experiment"  # its fields are the keys of conf/config.yaml
 INSTRUCTIONS = {"_target_", "_partial_", "_convert_", "_recursive_"}  # to hydra.utils.instantiate, not parameters
-SUPPLIED = {"model": ("image_shape", "num_classes")}  # parameters that a run gives to the option of a group
+FACTS = ("image_shape", "num_classes", "class_names", "vocab_size", "tokenizer", "max_length")  # of data
+SUPPLIED = {"model": FACTS, "task": FACTS}  # parameters that a run gives to the option of a group
 REQUESTS = ("plan", "sweep")  # keys of conf/config.yaml that say what to do with a run, and are not of it
 
 

@@ -22,7 +22,9 @@ def options(choices: Mapping[str, Any], config: Mapping[str, Any], folders: Sequ
 
     choices: as Hydra tells them. config: resolved. folders: where Hydra looks for options, the first wins.
     """
-    chosen = {key: value for key, value in choices.items() if not key.startswith(("hydra", "sweeps")) and value}
+    chosen = {
+        key: value for key, value in choices.items() if not key.startswith(("hydra", "sweeps", "recipe")) and value
+    }
     for group in ("model", "dataset"):
         if group in chosen and isinstance(node := config.get(group), Mapping):
             chosen[group] = name_of(

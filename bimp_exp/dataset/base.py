@@ -1,6 +1,6 @@
-"""Base of every family of data sets: the numbers the plan needs, the split, the checks of what was read.
+"""Base of every family of data sets: the numbers that the plan needs, the split, the facts that a task and a network need.
 
-A family says only where its images come from (``read``). Imports no PyTorch: the planner uses it.
+Imports no PyTorch: the planner uses it.
 """
 
 from __future__ import annotations
@@ -8,95 +8,70 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bimp_exp.errors import ConfigError, DataError
-from bimp_exp.task.base import Task
-from bimp_exp.task.classification import Classification
-from bimp_exp.types import Count, Fraction, Natural, NonNegative, Positive, Seed, Share
+from bimp_exp.errors import ConfigError
+from bimp_exp.types import Count, Fraction, Seed
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
     from bimp_exp.dataset.data import Data
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images:
-    """Images uint8 [N, C, H, W] and their classes int64 [N]."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Training and test images before any split; ``identity`` is equal only for equal content."""
-
-    train: Images
-    test: Images
-    identity: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Base of every family; the fields are the keys of ``conf/dataset/``.
+    """Base of every family; the fields are keys of ``conf/dataset/``.
 
-    subset: use so many of the training images, None for all.
+    subset: use so many of the training items, None for all.
     validation_fraction: share of the used ones that is for validation.
     split_seed: of the permutation that decides which.
-    flip: whether training images are flipped with probability 1/2.
     """
 
-    image_shape: list[Count]  # channels, height, width
-    num_classes: Count
-    num_train_images: Count  # in the source, before subset and split
-    num_test_images: Count
+    task: ClassVar[str] = "classification"
+    """The option of ``conf/task/`` that this data is for."""
+
+    items: ClassVar[str] = "images"
+    """What the data set has many of, as messages call it."""
+
+    drops_last: ClassVar[bool] = False
+    """Whether an epoch leaves out a last batch that is smaller than the others."""
+
     subset: Count | None
     validation_fraction: Fraction
     split_seed: Seed
-    mean: list[Share]  # one per channel, of pixels in [0, 1]
-    std: list[Positive]
-    flip: bool
 
     @property
-    def num_fit_images(self) -> int:
+    def num_train_items(self) -> int:
+        """Training items of the source, before subset and split."""
+        raise NotImplementedError
+
+    @property
+    def num_fit_items(self) -> int:
         """int((1 - validation_fraction) * n) of the n used; ConfigError where a part is empty."""
-        used = self.num_train_images if self.subset is None else self.subset
+        used = self.num_train_items if self.subset is None else self.subset
         fit = int((1 - self.validation_fraction) * used)
         if not 0 < fit < used:
             raise ConfigError(
-                f"dataset.validation_fraction={self.validation_fraction} of {used} images leaves none "
+                f"dataset.validation_fraction={self.validation_fraction} of {used} {self.items} leaves none "
                 f"to {'validate on' if fit else 'train on'}"
             )
         return fit
 
     @property
-    def task(self) -> Task:
-        """The learning task that this data is for."""
-        return Classification(image_shape=tuple(self.image_shape), num_classes=self.num_classes)
+    def facts(self) -> dict[str, Any]:
+        """What the task needs to know of the data, by the names of its parameters."""
+        raise NotImplementedError
 
     def check(self) -> None:
         """Raise ConfigError for values that do not fit together; reads no data."""
-        if len(self.image_shape) != 3:
-            raise ConfigError(f"dataset.image_shape={list(self.image_shape)} must be [channels, height, width]")
-        channels = self.image_shape[0]
-        for key, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != channels:
-                raise ConfigError(f"dataset.{key} must have {channels} values, one per channel, not {len(values)}")
-        if self.subset is not None and self.subset > self.num_train_images:
-            raise ConfigError(
-                f"dataset.subset={self.subset} must be at most dataset.num_train_images={self.num_train_images}"
-            )
-        _ = self.num_fit_images
+        _ = self.num_fit_items
 
     def check_files(self) -> None:
         """Raise ConfigError or DataError where the files cannot be found; opens none of them."""
 
     def source(self) -> object:
-        """The images, or a list of their files; DataError where they are not as configured."""
+        """The items, or a list of their files; DataError where they are not as configured."""
         raise NotImplementedError
 
     def load(
@@ -108,130 +83,22 @@ class Dataset:
     ) -> Data:
         """Read, verify and split; DataError where the files or their content are not as configured.
 
-        The split is ``torch.utils.data.random_split``'s with a generator of ``split_seed``; a ``subset`` is the first images of
+        The split is ``torch.utils.data.random_split``'s with a generator of ``split_seed``; a ``subset`` is the first items of
         the same permutation.
 
         device: where batches will be.
         augment_validation: as the published code has it (docs/method.md, Data).
-        memory_format: of the batches, None for contiguous.
+        memory_format: of the images in a batch, None for contiguous.
         """
         raise NotImplementedError
 
     def _used(self) -> torch.Tensor:
-        """Indices of the training images used, int64: first those to train on, then those to validate on."""
+        """Indices of the training items used, int64: first those to train on, then those to validate on."""
         import torch
 
-        order = torch.randperm(self.num_train_images, generator=torch.Generator().manual_seed(self.split_seed))
+        order = torch.randperm(self.num_train_items, generator=torch.Generator().manual_seed(self.split_seed))
         return order[: self.subset]
-
-    def _verify_labels(self, part: str, labels: NDArray[np.int64], key: str) -> None:
-        """Raise DataError where the number of images or a class is not as configured."""
-        count, stated = len(labels), getattr(self, key)
-        if count != stated:
-            raise DataError(f"{self._origin()}: {count} {part} images, but dataset.{key}={stated}")
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= self.num_classes:
-            raise DataError(
-                f"{self._origin()}: {part} label {low if low < 0 else high} is not in "
-                f"0..{self.num_classes - 1} (dataset.num_classes={self.num_classes})"
-            )
-        present = len(set(labels.tolist()))
-        if part == "training" and present < self.num_classes:
-            raise DataError(
-                f"{self._origin()}: only {present} classes are among the training images, "
-                f"but dataset.num_classes={self.num_classes}"
-            )
-
-    def _origin(self) -> str:
-        """The source, as an error names it."""
-        return f"the {type(self).__name__.lower()} data"
 
     def _fingerprint(self, identity: str) -> str:
         facts = [identity, self.subset, self.validation_fraction, self.split_seed]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-@dataclass(frozen=True, kw_only=True)
-class InMemory(Dataset):
-    """Base of the families whose images are all of one size and fit into the memory of the device."""
-
-    crop_padding: Natural  # pixels
-    rotation: NonNegative  # degrees
-
-    def check(self) -> None:
-        super().check()
-        shorter = min(self.image_shape[1:])
-        if self.crop_padding >= shorter:
-            raise ConfigError(
-                f"dataset.crop_padding={self.crop_padding} must be less than {shorter}, the image's shorter side"
-            )
-        if self.rotation > 180:
-            raise ConfigError(f"dataset.rotation={self.rotation} must be in [0, 180] degrees")
-
-    def read(self) -> Source:
-        """The images of the source, unsplit; DataError where they cannot be read."""
-        raise NotImplementedError
-
-    def load(
-        self,
-        device: torch.device,
-        *,
-        augment_validation: bool = False,
-        memory_format: torch.memory_format | None = None,
-    ) -> Data:
-        import torch
-
-        from bimp_exp.dataset.augment import Augmentation
-        from bimp_exp.dataset.data import Data, Split
-
-        source, order = self.source(), self._used()
-        images, labels = torch.from_numpy(source.train.images), torch.from_numpy(source.train.labels)
-
-        def part(index: torch.Tensor) -> Split:
-            return Split(images=images[index].to(device), labels=labels[index].to(device))
-
-        return Data(
-            train=part(order[: self.num_fit_images]),
-            validation=part(order[self.num_fit_images :]),
-            test=Split(
-                images=torch.from_numpy(source.test.images).to(device),
-                labels=torch.from_numpy(source.test.labels).to(device),
-            ),
-            num_classes=self.num_classes,
-            fingerprint=self._fingerprint(source.identity),
-            mean=tuple(self.mean),
-            std=tuple(self.std),
-            augmentation=Augmentation(crop_padding=self.crop_padding, flip=self.flip, rotation=self.rotation),
-            validation_seed=self.split_seed if augment_validation else None,
-            memory_format=torch.contiguous_format if memory_format is None else memory_format,
-        )
-
-    def source(self) -> Source:
-        self.check()
-        self.check_files()
-        source = self.read()
-        self._verify(source)
-        return source
-
-    def _verify(self, source: Source) -> None:
-        """Raise DataError where shapes, counts or classes are not as configured."""
-        for part, data, key in (
-            ("training", source.train, "num_train_images"),
-            ("test", source.test, "num_test_images"),
-        ):
-            if list(data.images.shape[1:]) != list(self.image_shape):
-                raise DataError(
-                    f"{self._origin()}: {part} images have the shape {list(data.images.shape[1:])}, "
-                    f"but dataset.image_shape={list(self.image_shape)}"
-                )
-            self._verify_labels(part, data.labels, key)
-
-
-def identify(*parts: Images) -> str:
-    """A sha256 over arrays: equal only for equal shapes and values."""
-    digest = hashlib.sha256()
-    for part in parts:
-        for array in (part.images, part.labels):
-            digest.update(f"{array.dtype.str}{array.shape}".encode())
-            digest.update(array.tobytes())
-    return digest.hexdigest()

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bimp_exp.dataset.base import Images, Source
+from bimp_exp.dataset.images import Images, Source
 from bimp_exp.errors import DataError, UserError
 from bimp_exp.files import write
 

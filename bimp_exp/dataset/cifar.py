@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from bimp_exp.dataset import cache, sources
-from bimp_exp.dataset.base import Images, InMemory, Source
+from bimp_exp.dataset.images import Images, InMemory, Source
 from bimp_exp.dataset.readers import MODES, Facts, explained
 from bimp_exp.errors import ConfigError, DataError
 

@@ -1,13 +1,13 @@
-"""Loaded images on their device, and the batches of an epoch as a pure function of (seed, epoch).
+"""What every loaded data set can do, and images on their device: batches of an epoch as a pure function of (seed, epoch).
 
 Pixels stay uint8 until a batch is made: x = (pixel / 255 - mean) / std.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -42,6 +42,61 @@ class Batches(Protocol):
         ...
 
     def __iter__(self) -> Iterator[Batch]: ...
+
+
+class Data(Protocol):
+    """A data set, read, split and ready to be trained on."""
+
+    @property
+    def train(self) -> Sized:
+        """The items to train on."""
+        ...
+
+    @property
+    def train_sample(self) -> Sized:
+        """Those of them that the metric is measured on."""
+        ...
+
+    @property
+    def validation(self) -> Sized: ...
+
+    @property
+    def test(self) -> Sized: ...
+
+    @property
+    def evaluation_batch(self) -> int:
+        """Items in a batch of an evaluation."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the content and the split."""
+        ...
+
+    def epoch(self, *, seed: int, epoch: int, batch_size: int) -> Batches:
+        """Training items in an order and with an augmentation that depend on (seed, epoch) alone."""
+        ...
+
+    def num_batches(self, batch_size: int) -> int:
+        """Of an epoch."""
+        ...
+
+    def batches(self, split: Any, batch_size: int) -> Iterator[Batch]:
+        """The items of a split of this data, in their own order, for evaluation."""
+        ...
+
+    def first(self, split: Any, num: int) -> Batch:
+        """The first ``num`` items of a split as they lie, as one batch for evaluation."""
+        ...
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """What a network that was trained on this data cannot do without, such as a tokenizer: file name -> content."""
+        ...
+
+    def close(self) -> None:
+        """End the processes that serve the data, if it has any; they start again for a later pass."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,11 +159,14 @@ class BatchesOnDevice:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Data:
-    """A data set, split and on its device. ``fingerprint`` names its content and its split.
+class ImageData:
+    """Images of one size, on their device.
 
     ``validation_seed`` is None for un-augmented validation images, else the seed of their fixed augmentation.
     """
+
+    evaluation_batch: ClassVar[int] = 500  # has no influence on any result beyond rounding
+    files: ClassVar[Mapping[str, bytes]] = {}
 
     train: Split
     validation: Split
@@ -120,6 +178,15 @@ class Data:
     augmentation: Augmentation
     validation_seed: int | None = None
     memory_format: torch.memory_format = torch.contiguous_format
+
+    @property
+    def train_sample(self) -> Split:
+        """All of them."""
+        return self.train
+
+    def num_batches(self, batch_size: int) -> int:
+        """The last one may be smaller."""
+        return -(-len(self.train) // batch_size)
 
     def epoch(self, *, seed: int, epoch: int, batch_size: int, augment: bool = True) -> Batches:
         """Training images in an order and with an augmentation that depend on (seed, epoch) alone."""
@@ -135,6 +202,10 @@ class Data:
             generator = torch.Generator().manual_seed(derive(self.validation_seed, "validation"))
             draws = self._draws(split, generator)
         return iter(self._epoch(split, batch_size, order=None, draws=draws))
+
+    def first(self, split: Split, num: int) -> Batch:
+        """The first ``num`` images, as one batch."""
+        return next(self.batches(split, num))
 
     def close(self) -> None:
         """End the processes that serve the data, if it has any; they start again for a later pass."""

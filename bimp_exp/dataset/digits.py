@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bimp_exp.dataset.base import Images, InMemory, Source, identify
+from bimp_exp.dataset.images import Images, InMemory, Source, identify
 from bimp_exp.errors import ConfigError
 
 SHAPE = [1, 8, 8]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bimp_exp import cores
 from bimp_exp.dataset import decode, listing
-from bimp_exp.dataset.base import Dataset
+from bimp_exp.dataset.images import LabelledImages
 from bimp_exp.dataset.readers import MODES, explained
 from bimp_exp.errors import ConfigError, DataError
 from bimp_exp.types import Count, Natural, Positive
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageNet(Dataset):
+class ImageNet(LabelledImages):
     """``root`` is a folder with one of the layouts of ``bimp_exp.dataset.listing``; its images stay encoded, and on disk.
 
     ``decoder`` pil, or torchvision, which is faster and rounds differently. ``num_workers`` processes decode and augment (null:
@@ -96,8 +96,8 @@ class ImageNet(Dataset):
 
         channels, height, width = self.image_shape
         return Streamed(
-            train=part(used[: self.num_fit_images]),
-            validation=part(used[self.num_fit_images :]),
+            train=part(used[: self.num_fit_items]),
+            validation=part(used[self.num_fit_items :]),
             test=Split(
                 images=torch.arange(len(test.labels)) + len(train.labels),
                 labels=torch.from_numpy(test.labels).to(device),

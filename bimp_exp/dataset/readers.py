@@ -13,7 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bimp_exp.dataset.base import Images
+from bimp_exp.dataset.images import Images
 from bimp_exp.errors import DataError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from bimp_exp.dataset import readers
-from bimp_exp.dataset.base import Images
+from bimp_exp.dataset.images import Images
 
 Layout = Literal["torchvision", "parquet", "folders"]
 Part = Literal["train", "test"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bimp_exp.dataset.data import Batches, Data, Normalise, Split
+from bimp_exp.dataset.data import Batches, ImageData, Normalise, Split
 from bimp_exp.dataset.decode import Recipe, Request
 from bimp_exp.dataset.listing import Listing
 from bimp_exp.dataset.workers import Chunk, Failure, Pool
@@ -99,8 +99,8 @@ class Stream:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Streamed(Data):
-    """Data of which only the labels are on the device; the ``images`` of a split are their numbers in ``listing``."""
+class Streamed(ImageData):
+    """Images of which only the labels are on the device; the ``images`` of a split are their numbers in ``listing``."""
 
     listing: Listing
     recipe: Recipe

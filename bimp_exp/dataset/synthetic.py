@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bimp_exp.dataset.base import Images, InMemory, Source, identify
+from bimp_exp.dataset.images import Images, InMemory, Source, identify
 from bimp_exp.seeds import derive
 from bimp_exp.types import NonNegative
 

@@ -58,8 +58,10 @@ def export_run(
     if threads is not None:
         process.use_threads(threads)
     dataset: Dataset = build(dataset_config)
-    image_shape, make = dataset.image_shape, build(model_config)
-    dense, masked = (dataset.task.build(make).eval().requires_grad_(False) for _ in range(2))
+    if dataset.task != "classification":
+        raise UserError(f"{folder}: only networks for classification can be exported, this one is for {dataset.task}")
+    image_shape, make = dataset.facts["image_shape"], build(model_config)
+    dense, masked = (make(**dataset.facts).eval().requires_grad_(False) for _ in range(2))
     checkpoint.load(str(folder / "model.pt"), masked, origin=str(folder / "model.pt"))
     networks: dict[str, nn.Module] = {"dense": dense, "masked": masked}
     networks["coupled"] = shrink(masked, image_shape, sums="coupled")

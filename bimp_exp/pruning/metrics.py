@@ -84,18 +84,19 @@ def multiply_adds(model: nn.Module, item: Any, *, padding_blind: bool = False) -
     weights = prunable(model)
     if not weights:
         return {}
-    names = {id(weight): name for name, weight in weights.items()}
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, LAYERS)]
+    names = {id(module.weight): f"{name}.weight" if name else "weight" for name, module in reversed(layers)}
     counts: dict[str, int | None] = dict.fromkeys(weights)
     count = _padding_blind_count if padding_blind else _exact_count
 
     def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         name = names[id(module.weight)]
-        counts[name] = (counts[name] or 0) + count(name, module, inputs[0], output)
+        counts[name] = (counts.get(name) or 0) + count(name, module, inputs[0], output)
 
     like = next(iter(weights.values()))
     flags = [(module, module.training) for module in model.modules()]
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    handles = [module.register_forward_hook(hook) for module in model.modules() if isinstance(module, LAYERS)]
+    handles = [module.register_forward_hook(hook) for _, module in layers]
     try:
         model.eval()
         with torch.no_grad(), torch.random.fork_rng([like.device] if like.is_cuda else []):
@@ -127,11 +128,11 @@ def theoretical_speedup(
     ``padding_blind`` truncates the sparse total to a whole number, as the published code does.
     """
     by_name = {c.name: c for c in counts}
-    used = [(num, by_name[name]) for name, num in multiply_adds.items() if num]
     dense = total(multiply_adds)
     if dense is None:
         return Speedup(None, None, None)
-    sparse = math.fsum(num * (c.num_weights - c.num_zeros) / c.num_weights for num, c in used)
+    kept = {name: (c.num_weights - c.num_zeros) / c.num_weights for name, c in by_name.items()}
+    sparse = math.fsum(num * kept.get(name, 1.0) for name, num in multiply_adds.items() if num)
     if padding_blind:
         sparse = float(int(sparse))
     return Speedup(dense, sparse, dense / sparse if sparse else math.inf)

@@ -30,7 +30,7 @@ def prunable(model: nn.Module, *, every_weight: bool = False) -> dict[str, nn.Pa
 def effective_prunable(model: nn.Module, *, every_weight: bool = False) -> dict[str, Tensor]:
     """As ``prunable``, of a model that may be parametrised: the weights that it computes with, under their plain names."""
     weights: dict[str, Tensor] = {}
-    seen: set[int] = set()
+    seen = set() if every_weight else {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     for name, module in model.named_modules():
         wanted = not isinstance(module, nn.BatchNorm2d) if every_weight else isinstance(module, LAYERS)
         weight = getattr(module, "weight", None)

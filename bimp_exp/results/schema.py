@@ -16,11 +16,12 @@ Real = int | float
 
 @dataclass(frozen=True, kw_only=True)
 class Scores(Json):
-    """The metric on each split."""
+    """The metric on each split. test_details: further numbers of the task's metric on the test split, by name."""
 
     train: Real
     validation: Real
     test: Real
+    test_details: dict[str, Real | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +132,7 @@ class Candidate(Json):
     train: Real
     validation: Real
     test: Real
+    test_details: dict[str, Real | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,12 +215,18 @@ class Result(Json):
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts(Json):
-    """run.json: what is known when a run starts. metric: name of the task's metric. starts: how often it was started."""
+    """run.json: what is known when a run starts.
+
+    metric: name of the task's metric. items: what the data set has many of. starts: how often the run was started.
+    metric_signature: what else decides the metric's numbers, such as the tokenisation of BLEU and its version.
+    """
 
     name: str
     choices: dict[str, Any]
     swept: dict[str, Any]
     metric: str
+    items: str | None = None
+    metric_signature: str | None = None
     provenance: dict[str, Any]
     started: str
     starts: int = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,8 +18,6 @@ from bimp_exp.run.state import Env
 from bimp_exp.seeds import derive
 from bimp_exp.training.evaluation import evaluate
 from bimp_exp.training.state import Network, Score
-
-BATCH = 500  # items; has no influence on any result beyond rounding
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -36,17 +35,21 @@ class Evaluator:
         """The metric on the training, validation and test items; ``validation`` where it is known already."""
         train = self.evaluate("train", recalibrate=recalibrate)
         validation = validation or self.evaluate("validation")
-        return Scores(train=train.metric, validation=validation.metric, test=self.evaluate("test").metric)
+        test = self.evaluate("test")
+        return Scores(
+            train=train.metric, validation=validation.metric, test=test.metric, test_details=test.details or None
+        )
 
     def evaluate(self, split: SplitName, *, recalibrate: bool = False) -> Score:
         """Score on one split. ``recalibrate``: in train mode on augmented items, as the published code does."""
         x, data = self.env.experiment, self.env.data
-        items = getattr(data, split)
+        recalibrate = recalibrate and not self.env.task.generates
+        items = data.train_sample if split == "train" else getattr(data, split)
         start = time.perf_counter()
         batches = (
             data.epoch(seed=derive(x.seed, "recalibrate"), epoch=0, batch_size=x.optim.batch_size)
             if recalibrate
-            else data.batches(items, BATCH)
+            else data.batches(items, data.evaluation_batch)
         )
         score = evaluate(
             self.net.model,
@@ -61,12 +64,14 @@ class Evaluator:
         return score
 
     def outputs(self, model: nn.Module) -> Tensor:
-        """Of ``model``, in evaluation mode, for the first ``BATCH`` validation items."""
-        batch = next(self.env.data.batches(self.env.data.validation, BATCH))
+        """Of ``model``, in evaluation mode, for the first batch of validation items."""
+        data = self.env.data
+        batch = next(data.batches(data.validation, data.evaluation_batch))
         model.eval()
         with torch.no_grad(), self.env.experiment.runtime.autocast(self.env.device):
-            outputs: Tensor = model(batch.inputs)
-        return outputs.float()
+            outputs = model(batch.inputs)
+        logits: Tensor = outputs["out"] if isinstance(outputs, Mapping) else outputs
+        return logits.float()
 
     def zeros(self) -> dict[str, Tensor]:
         """Where the effective prunable weights are exactly 0, as bool tensors by name."""

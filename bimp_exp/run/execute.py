@@ -134,11 +134,12 @@ def _begin(env: Env, planned: PlannedPhase, state: RunState, evaluator: Evaluato
         invariants=state.invariants,
     )
     results.reports.append(pruned.report)
-    after = vars(pruned.result.right_after).items()
-    values = {f"pruned_{split}_{env.task.metric}": score for split, score in after}
+    after, metric = pruned.result.right_after, env.task.metric.name
+    scores = {"train": after.train, "validation": after.validation, "test": after.test}
+    values = {f"pruned_{split}_{metric}": score for split, score in scores.items()}
     log.point(results, planned.first_step, phase.name, sparsity=pruned.result.sparsity, **values)
     if env.plan.retraining.extra_pass:
-        results.extra_passes[f"training {env.task.metric} right after pruning"] += len(env.data.train)
+        results.extra_passes[f"training {metric} right after pruning"] += len(env.data.train_sample)
     if phase.pruned_by == "method":
         state.add_candidate(
             pruned.result.right_after, copy=planned.num_steps > 0, every_weight=x.conventions.prune_every_weight

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -27,6 +28,7 @@ from bimp_exp.schedule.base import Retraining
 from bimp_exp.seeds import derive
 from bimp_exp.selector.base import PruningTarget, Selector
 from bimp_exp.store.phases import Store
+from bimp_exp.task.base import Task
 from bimp_exp.types import Seed, Sparsity
 
 
@@ -34,6 +36,7 @@ from bimp_exp.types import Seed, Sparsity
 class Experiment:
     """One run, fully described."""
 
+    task: Callable[..., Task]
     dataset: Dataset
     model: Callable[..., nn.Module]
     optim: SGD
@@ -53,7 +56,8 @@ class Experiment:
     def plan(self) -> Plan:
         """The phases of this run."""
         return planning.make(
-            num_fit_images=self.dataset.num_fit_images,
+            num_fit_items=self.dataset.num_fit_items,
+            drops_last=self.dataset.drops_last,
             batch_size=self.optim.batch_size,
             lr=self.lr,
             budget=self.budget,
@@ -64,14 +68,19 @@ class Experiment:
             has_target=self.method.has_target,
         )
 
+    @cached_property
+    def learning_task(self) -> Task:
+        """The task with what it needs to know of the data."""
+        return self.task(**self.dataset.facts)
+
     def check(self) -> None:
         """Raise UserError for all that can be known before data are read and files are written; nothing else happens."""
         plan = self.plan()
         self.runtime.check()
         self.store.check()
         self.dataset.check_files()
-        with torch.device("meta"):  # shapes only
-            model = self.dataset.task.build(self.model)
+        model = self._shapes()
+        self._check_task(model)
         self._check_last_batch(plan, model)
         weights = pruning.prunable(model, every_weight=self.conventions.prune_every_weight)
         self._check_sparsities(plan, [tuple(weight.shape) for weight in weights.values()])
@@ -81,22 +90,35 @@ class Experiment:
 
     def not_prunable(self) -> dict[str, int]:
         """Names and sizes of the network's weight matrices that are never pruned, whatever the sparsity."""
+        return metrics.not_prunable(self._shapes(), every_weight=self.conventions.prune_every_weight)
+
+    def _shapes(self) -> nn.Module:
+        """The network with tensors that have no values."""
+        task = self.learning_task  # the data may make tensors with values for it
         with torch.device("meta"):
-            model = self.dataset.task.build(self.model)
-        return metrics.not_prunable(model, every_weight=self.conventions.prune_every_weight)
+            return task.build(self.model)
+
+    def _check_task(self, model: nn.Module) -> None:
+        made_for, wanted = getattr(model, "task", "classification"), self.learning_task.name
+        if made_for != wanted:
+            raise ConfigError(
+                f"model: {type(model).__name__} is for {made_for}, but this dataset is for {wanted}; a network of your own "
+                f'for {wanted} has the class attribute task = "{wanted}"'
+            )
 
     def _check_last_batch(self, plan: Plan, model: nn.Module) -> None:
         """With more than one item batch-norm has enough; a forward pass takes a second, for imports."""
-        last = plan.num_fit_images % plan.batch_size or plan.batch_size
+        last = plan.last_batch
         if last > 1:
             return
         try:
+            task = self.learning_task
             with torch.device("meta"):
-                model(self.dataset.task.example(last))
+                model(task.example(last))
         except ValueError as error:  # batch-norm of a single number
             raise ConfigError(
                 f"optim.batch_size={plan.batch_size}: the last batch of an epoch has {last} of "
-                f"{plan.num_fit_images} images, too few for the model ({error})"
+                f"{plan.num_fit_items} {self.dataset.items}, too few for the model ({error})"
             ) from None
 
     def _check_sparsities(self, plan: Plan, shapes: list[tuple[int, ...]]) -> None:
@@ -125,4 +147,4 @@ class Experiment:
         """The untrained network; its weights follow from the seed alone, so they are the same for all methods."""
         with torch.random.fork_rng():
             torch.manual_seed(derive(self.seed, "init"))
-            return self.dataset.task.build(self.model)
+            return self.learning_task.build(self.model)

@@ -51,7 +51,8 @@ class Plan:
     original: Schedule
     retraining: Retraining
     steps_per_epoch: int
-    num_fit_images: int
+    num_fit_items: int
+    drops_last: bool
     batch_size: int
     budget_epochs: float
     loads_dense: bool
@@ -78,15 +79,26 @@ class Plan:
         """Epochs of all phases that are really trained."""
         return sum(p.phase.epochs for p in self.phases if p.num_steps)
 
+    @property
+    def last_batch(self) -> int:
+        """Items in the last batch of an epoch."""
+        return self.num_items_per_epoch - (self.steps_per_epoch - 1) * self.batch_size
+
+    @property
+    def num_items_per_epoch(self) -> int:
+        """Items that an epoch trains on."""
+        return self.steps_per_epoch * self.batch_size if self.drops_last else self.num_fit_items
+
     def num_images(self, num_steps: int) -> int:
-        """Images seen in the first ``num_steps`` steps of a phase; the last batch of an epoch is smaller."""
+        """Items seen in the first ``num_steps`` steps of a phase; the last batch of an epoch may be smaller."""
         epochs, steps = divmod(num_steps, self.steps_per_epoch)
-        return epochs * self.num_fit_images + steps * self.batch_size
+        return epochs * self.num_items_per_epoch + steps * self.batch_size
 
 
 def make(
     *,
-    num_fit_images: int,
+    num_fit_items: int,
+    drops_last: bool,
     batch_size: int,
     lr: Original,
     budget: Budget,
@@ -104,7 +116,12 @@ def make(
     if prunes == "while training":
         schedule = FT()  # of fine-tuning
         loads_dense = False  # a checkpoint is where training starts, not what replaces it
-    steps_per_epoch = -(-num_fit_images // batch_size)
+    steps_per_epoch = num_fit_items // batch_size if drops_last else -(-num_fit_items // batch_size)
+    if not steps_per_epoch:
+        raise ConfigError(
+            f"optim.batch_size={batch_size} must be at most {num_fit_items}, the items that are trained on: a smaller "
+            "last batch of an epoch is left out"
+        )
     dense_steps = round(phases[0].epochs * steps_per_epoch)
     original = lr.schedule(dense_steps, steps_per_epoch)
     planned = []
@@ -129,7 +146,8 @@ def make(
         original=original,
         retraining=schedule,
         steps_per_epoch=steps_per_epoch,
-        num_fit_images=num_fit_images,
+        num_fit_items=num_fit_items,
+        drops_last=drops_last,
         batch_size=batch_size,
         budget_epochs=budget.total(sparsity),
         loads_dense=loads_dense,
@@ -172,6 +190,7 @@ def from_config(cfg: Mapping[str, Any]) -> Plan:
     """The plan of a composed, resolved configuration, after checking all of it that needs no PyTorch and no data."""
     check(cfg)
     _refuse_what_has_no_effect(cfg)
+    _check_task(cfg)
     names = ("dataset", "optim", "lr", "budget", "schedule", "tracking", "runtime")
     parts = {name: _part(json.dumps(cfg[name])) for name in names}
     parts["dataset"].check()
@@ -181,7 +200,8 @@ def from_config(cfg: Mapping[str, Any]) -> Plan:
         )
     parts["runtime"].check_threads()
     return make(
-        num_fit_images=parts["dataset"].num_fit_images,
+        num_fit_items=parts["dataset"].num_fit_items,
+        drops_last=parts["dataset"].drops_last,
         batch_size=parts["optim"].batch_size,
         lr=parts["lr"],
         budget=parts["budget"],
@@ -215,6 +235,13 @@ def _refuse_what_has_no_effect(cfg: Mapping[str, Any]) -> None:
                 f"method={_option(cfg, 'method')} {'prunes nothing' if prunes == 'never' else why}: "
                 f"{group}={chosen} has no effect, leave it at {default}"
             )
+
+
+def _check_task(cfg: Mapping[str, Any]) -> None:
+    """ConfigError where the task is not that of the data: whoever chooses the data has chosen it."""
+    wanted, chosen = signatures.constant(cfg["dataset"]["_target_"], "task"), _option(cfg, "task")
+    if chosen != wanted:
+        raise ConfigError(f"task={chosen}: this dataset is for {wanted}; leave the task out, the dataset chooses it")
 
 
 def _option(cfg: Mapping[str, Any], group: str) -> str:

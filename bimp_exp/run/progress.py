@@ -68,7 +68,7 @@ class Display:
 
     def epoch(self, done: int, epoch: EpochMetrics, validation: float, rate: float) -> None:
         """After each epoch: steps done in this phase, the metrics of the epoch, the validation metric in [0, 1], the last rate."""
-        self._metric = f"acc {100 * epoch.metric:.1f} val {100 * validation:.1f} %"
+        self._metric = f"train {100 * epoch.metric:.1f} val {100 * validation:.1f} %"
         self._rate = epoch.timed[0] / epoch.timed[1]
         loss = f"loss {sum(epoch.losses) / epoch.num_steps:.3f}"
         now = time.monotonic()

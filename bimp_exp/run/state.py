@@ -67,7 +67,7 @@ def make_env(experiment: Experiment, config: Mapping[str, Any], process: Process
         plan=plan,
         device=device,
         data=data,
-        task=x.dataset.task,
+        task=x.learning_task,
         computed_on=facts,
         start=start,
         keys=keys.phase_keys(config, plan, known),

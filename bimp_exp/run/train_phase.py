@@ -83,7 +83,7 @@ def train(
     on from.
     """
     x, name, first = env.experiment, planned.phase.name, planned.first_step
-    metric = env.task.metric
+    metric = env.task.metric.name
     display.phase(planned)
     seconds = evaluator.seconds
     training = fit(
@@ -123,7 +123,7 @@ def train(
             **{
                 "epoch": (first + done) / env.plan.steps_per_epoch,
                 "sparsity": sum(int(zero.sum()) for zero in zeros.values()) / context.num_weights,
-                f"train_{metric}": epoch.metric,
+                f"train_{env.task.training_metric.name}": epoch.metric,
                 f"validation_{metric}": validation.metric,
                 "validation_loss": validation.loss,
                 "images_per_second": epoch.timed[0] / epoch.timed[1],

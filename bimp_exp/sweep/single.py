@@ -61,7 +61,14 @@ def run(
             writer = RunWriter(folder=folder, tracking=process.tracker(made.tracking))
             env = make_env(made, config, process)
             facts = provenance.collect(config, command) | {"computed_on": env.computed_on}
-            about = {"choices": identity["choices"], "metric": env.task.metric, **identity}
+            about = {
+                "choices": identity["choices"],
+                "metric": env.task.metric.name,
+                "items": made.dataset.items,
+                **identity,
+            }
+            if (signature := env.task.metric.signature) is not None:
+                about["metric_signature"] = signature
             writer.begin(about | {"provenance": facts})
             log = Log(writer=writer, display=Display(console, env.plan, identity["name"]))
             try:

@@ -23,11 +23,51 @@ class Batch(NamedTuple):
     size: int
 
 
-class Task(Protocol):
-    """A learning task with one data set: the facts that a network and its metric need of the data are its fields."""
+class Metric(Protocol):
+    """A number in [0, 1], the higher the better, made of statistics that are summed over batches."""
 
-    metric: ClassVar[str]
-    """Name of the metric, which lies in [0, 1]; the higher the better."""
+    name: ClassVar[str]
+
+    @property
+    def signature(self) -> str | None:
+        """What else decides the number, such as the tokenisation of BLEU and its version; None where the name says all."""
+        ...
+
+    def new_statistics(self, device: torch.device) -> Tensor:
+        """Those of no item."""
+        ...
+
+    def add(self, statistics: Tensor, outputs: Any, batch: Batch) -> None:
+        """Add those of ``batch`` in place."""
+        ...
+
+    def value(self, statistics: Tensor) -> float:
+        """The metric of all items whose statistics were added; 0 where they decide nothing."""
+        ...
+
+    def details(self, statistics: Tensor) -> dict[str, float | None]:
+        """Further numbers of the same statistics, such as the metric of every class; None where one is not defined."""
+        ...
+
+
+class Task(Protocol):
+    """A learning task with one data set: its fields are the keys of ``conf/task/`` and the data set's ``facts``."""
+
+    name: ClassVar[str]
+    """The option of ``conf/task/``. A network for another task than classification has it as its attribute ``task``."""
+
+    generates: ClassVar[bool]
+    """Whether predictions take more than a forward pass: then they are not measured on training batches."""
+
+    @property
+    def metric(self) -> Metric:
+        """That a network is judged by."""
+        ...
+
+    @property
+    def training_metric(self) -> Metric:
+        """That of the outputs which are trained on: the host does not wait for the device to add to its statistics."""
+        ...
 
     def build(self, model: Callable[..., nn.Module]) -> nn.Module:
         """The network that ``model`` makes for this data."""
@@ -38,21 +78,17 @@ class Task(Protocol):
         ...
 
     def loss(self, outputs: Any, batch: Batch) -> tuple[Tensor, int | Tensor]:
-        """The mean over the valid targets of ``batch``, in fp32, and how many are valid."""
+        """The mean over the valid targets of ``batch``, in fp32, and how many are valid; what training minimises."""
         ...
 
     def loss_sum(self, outputs: Any, batch: Batch) -> tuple[Tensor, int | Tensor]:
-        """The sum over the valid targets, and how many there are; for evaluation."""
+        """The sum over the valid targets without label smoothing or auxiliary terms, and how many there are."""
         ...
 
-    def new_statistics(self, device: torch.device) -> Tensor:
-        """Those of no item."""
+    def predict(self, model: nn.Module, batch: Batch, outputs: Any) -> Any:
+        """What ``metric`` judges: ``outputs``, those of ``model`` for ``batch``, or what the model generates."""
         ...
 
-    def add_statistics(self, statistics: Tensor, outputs: Any, batch: Batch) -> None:
-        """Add those of ``batch`` in place; the host does not wait for the device."""
-        ...
-
-    def value(self, statistics: Tensor) -> float:
-        """The metric of all items whose statistics were added."""
+    def show(self, batch: Batch, predicted: Any) -> list[Any]:
+        """Each item with what was ``predicted`` of it, for people to look at; [] where there is nothing to see."""
         ...

@@ -7,22 +7,56 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from bimp_exp.task.base import Batch
+from bimp_exp.types import Share
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
 
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of the images that the largest logit classifies correctly. statistics: int64 [2], those and all images."""
+
+    name: ClassVar[str] = "accuracy"
+    signature: ClassVar[None] = None
+
+    def new_statistics(self, device: torch.device) -> Tensor:
+        """Zeros, int64 [2]."""
+        import torch
+
+        return torch.zeros(2, dtype=torch.int64, device=device)
+
+    def add(self, statistics: Tensor, outputs: Tensor, batch: Batch) -> None:
+        """outputs: logits [N, num_classes]."""
+        statistics[0] += (outputs.argmax(1) == batch.targets).sum()
+        statistics[1] += batch.size
+
+    def value(self, statistics: Tensor) -> float:
+        """Accuracy in [0, 1]."""
+        correct, num = statistics.tolist()
+        return float(correct / num)
+
+    def details(self, statistics: Tensor) -> dict[str, float | None]:
+        """None."""
+        return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Classification:
     """One of ``num_classes`` for every image of ``image_shape`` (channels, height, width).
 
-    inputs: images [N, C, H, W]. targets: int64 [N]. outputs: logits [N, num_classes]. statistics: int64 [2], the images that
-    are classified correctly and all of them.
+    inputs: images [N, C, H, W]. targets: int64 [N]. outputs: logits [N, num_classes].
+
+    label_smoothing: share of the target's probability that is spread evenly over all classes while training.
     """
 
-    metric: ClassVar[str] = "accuracy"
+    name: ClassVar[str] = "classification"
+    generates: ClassVar[bool] = False
+    metric: ClassVar[Accuracy] = Accuracy()
+    training_metric: ClassVar[Accuracy] = metric
 
+    label_smoothing: Share
     image_shape: Sequence[int]
     num_classes: int
 
@@ -41,7 +75,7 @@ class Classification:
         """Mean cross-entropy."""
         from torch.nn import functional as F
 
-        return F.cross_entropy(outputs.float(), batch.targets), batch.size
+        return F.cross_entropy(outputs.float(), batch.targets, label_smoothing=self.label_smoothing), batch.size
 
     def loss_sum(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, int]:
         """Sum of the cross-entropies."""
@@ -49,18 +83,10 @@ class Classification:
 
         return F.cross_entropy(outputs.float(), batch.targets, reduction="sum"), batch.size
 
-    def new_statistics(self, device: torch.device) -> Tensor:
-        """Zeros, int64 [2]."""
-        import torch
+    def predict(self, model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
+        """The logits."""
+        return outputs
 
-        return torch.zeros(2, dtype=torch.int64, device=device)
-
-    def add_statistics(self, statistics: Tensor, outputs: Tensor, batch: Batch) -> None:
-        """Count what the largest logit classifies correctly, and all."""
-        statistics[0] += (outputs.argmax(1) == batch.targets).sum()
-        statistics[1] += batch.size
-
-    def value(self, statistics: Tensor) -> float:
-        """Accuracy in [0, 1]."""
-        correct, num = statistics.tolist()
-        return float(correct / num)
+    def show(self, batch: Batch, predicted: Tensor) -> list[str]:
+        """Nothing."""
+        return []

@@ -31,16 +31,21 @@ def evaluate(
     model.train(train_mode)
     forward = runtime.forward(model, device)
     loss = torch.zeros((), dtype=torch.float64, device=device)
-    statistics = task.new_statistics(device)
+    statistics = task.metric.new_statistics(device)
     num_targets: Any = 0
     with torch.no_grad():
         for batch in batches:
             with runtime.autocast(device):
                 outputs = forward(batch.inputs)
+                judged = task.predict(model, batch, outputs)
             total, num = task.loss_sum(outputs, batch)
             loss += total
             num_targets = num_targets + num
-            task.add_statistics(statistics, outputs, batch)
+            task.metric.add(statistics, judged, batch)
     for module, mode in modes:
         module.training = mode
-    return Score(loss=loss.item() / int(num_targets), metric=task.value(statistics))
+    return Score(
+        loss=loss.item() / int(num_targets),
+        metric=task.metric.value(statistics),
+        details=task.metric.details(statistics),
+    )

@@ -54,7 +54,7 @@ def fit(
     masks = [torch.empty_like(net.weights[name]).copy_(mask) for name, mask in net.masks.items()]
     forward = runtime.forward(net.model, device)
     timer = StepTimer(device, runtime.num_warm_ups(device))
-    steps_per_epoch = -(-len(data.train) // batch_size)
+    steps_per_epoch = data.num_batches(batch_size)
     while state.num_done < rates.num_steps:
         number, first = divmod(state.num_done, steps_per_epoch)
         before = number * steps_per_epoch
@@ -65,7 +65,7 @@ def fit(
             set_rng_state(state.rng_state)
         else:
             state.losses = torch.zeros(num_steps, device=device)
-            state.statistics = task.new_statistics(device)
+            state.statistics = task.training_metric.new_statistics(device)
             state.num_items, state.timing = 0, Timing()
             torch.manual_seed(derive(seed, "noise", number))  # for dropout, which draws from the global generator
         net.model.train()
@@ -90,7 +90,7 @@ def fit(
                     torch._foreach_mul_(weights, masks)
             method.on_step(context, step, net.optimizer)
             state.losses[i] = loss.detach()
-            task.add_statistics(state.statistics, outputs.detach(), batch)
+            task.training_metric.add(state.statistics, outputs, batch)
             state.num_items += batch.size
             timer.end_step(batch.size)
             state.num_done += 1
@@ -104,7 +104,7 @@ def fit(
             num_steps=num_steps,
             num_items=state.num_items,
             losses=_finite(state.losses.tolist(), before, number, rates),
-            metric=task.value(state.statistics),
+            metric=task.training_metric.value(state.statistics),
             timing=state.timing,
         )
 

@@ -88,10 +88,11 @@ class EpochMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Mean loss and metric of a network over the items of a split."""
+    """Mean loss and metric of a network over the items of a split; details: further numbers of the metric, by name."""
 
     loss: float
     metric: float
+    details: dict[str, float | None] = field(default_factory=dict)
 
 
 def get_rng_state() -> list[Tensor]:

@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 from bimp_exp.dataset.base import Dataset
-from bimp_exp.dataset.data import Data
+from bimp_exp.dataset.data import ImageData
 from tests.conftest import ROOT
 
 CPU = torch.device("cpu")
@@ -89,7 +89,7 @@ def write_folders(root: Path, train: np.ndarray, test: np.ndarray) -> None:
             file.write_bytes(encoded(image))
 
 
-def contents(data: Data) -> list[tuple[bytes, int]]:
+def contents(data: ImageData) -> list[tuple[bytes, int]]:
     """Every image of all splits with its label, sorted: what must not depend on the layout."""
     splits = (data.train, data.validation, data.test)
     return sorted((s.images[i].numpy().tobytes(), int(s.labels[i])) for s in splits for i in range(len(s)))

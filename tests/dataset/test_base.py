@@ -44,7 +44,7 @@ def test_split_is_that_of_random_split() -> None:
     dataset = synthetic()
     source, data = dataset.read(), dataset.load(CPU)
     first, rest = random_split(range(203), [182, 21], generator=torch.Generator().manual_seed(42))  # int(.9 * 203)
-    assert dataset.num_fit_images == len(data.train) == 182
+    assert dataset.num_fit_items == len(data.train) == 182
     for split, index in ((data.train, list(first)), (data.validation, list(rest))):
         assert np.array_equal(split.images.numpy(), source.train.images[index])
         assert split.labels.tolist() == source.train.labels[index].tolist()

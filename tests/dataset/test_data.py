@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bimp_exp.dataset.augment import Augmentation
-from bimp_exp.dataset.data import Data, Split
+from bimp_exp.dataset.data import ImageData, Split
 from tests.dataset.helpers import CPU, make
 
 
-def numbered(count: int, **changes: object) -> Data:
+def numbered(count: int, **changes: object) -> ImageData:
     """Training image i is 2x2 pixels of i with label i; mean 0 and std 1/255 leave pixels as they are."""
 
     def split(first: int, n: int) -> Split:
@@ -21,7 +21,7 @@ def numbered(count: int, **changes: object) -> Data:
         return Split(images=labels.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous(), labels=labels)
 
     nothing = Augmentation(crop_padding=0, flip=False, rotation=0)
-    data = Data(
+    data = ImageData(
         train=split(0, count), validation=split(100, 5), test=split(200, 5), num_classes=255, fingerprint="f",
         mean=(0.0,), std=(1 / 255,), augmentation=nothing,
     )  # fmt: skip
