@@ -148,16 +148,16 @@ _SCIENCE = [
              num_targets = num_targets + 1
              """, TRAINING),
     Mutation("statistics-of-last-batch", "an accuracy is divided by the images of the last batch",
-             "bimp_exp.task.classification:Classification.add_statistics",
+             "bimp_exp.task.classification:Accuracy.add",
              "statistics[1] += batch.size", "statistics[1] = batch.size", TRAINING),
     Mutation("statistics-of-network-in-training", "the training accuracy of an epoch is that of its last step",
-             "bimp_exp.training.loop:fit", "task.add_statistics(state.statistics, outputs.detach(), batch)", """
-             state.statistics = task.new_statistics(device)
-             task.add_statistics(state.statistics, outputs.detach(), batch)
+             "bimp_exp.training.loop:fit", "task.training_metric.add(state.statistics, outputs, batch)", """
+             state.statistics = task.training_metric.new_statistics(device)
+             task.training_metric.add(state.statistics, outputs, batch)
              """, TRAINING),
     Mutation("validation-augmented", "validation images are augmented", "bimp_exp.run.state:make_env",
              "augment_validation=x.conventions.augment_validation", "augment_validation=True", TOYS),
-    Mutation("validation-trained-on", "validation images are among those trained on", "bimp_exp.dataset.base:InMemory.load",
+    Mutation("validation-trained-on", "validation images are among those trained on", "bimp_exp.dataset.images:InMemory.load",
              "train=part(order[: self.num_fit_items])", "train=part(order)", ("tests/dataset/test_base.py",)),
     Mutation("test-chooses", "the network is chosen by its test accuracy", "bimp_exp.run.state:RunState.add_candidate",
              "scores.validation > best", "scores.test > max((c.test for c in self.log.candidates[:-1]), default=-1)", BETTER),

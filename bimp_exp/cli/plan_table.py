@@ -31,4 +31,6 @@ def show(plan: Plan, name: str, console: Console) -> None:
     console.print(table)
     if not plan.has_target and len(plan.phases) > 1:
         console.print(OPEN, highlight=False)
-    console.print(f"{total(plan)}; {plan.steps_per_epoch} steps of {plan.batch_size} images an epoch", highlight=False)
+    console.print(
+        f"{total(plan)}; {plan.steps_per_epoch} steps of {plan.batch_size} {plan.items} an epoch", highlight=False
+    )

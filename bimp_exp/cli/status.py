@@ -141,7 +141,7 @@ def _text(status: Status, allow: Collection[str]) -> list[str]:
         lines += squeue.lines(status.folder)
     if status.runs["running"]:
         slowdown = evaluation_slowdown([status.folder / run for run in status.runs["done"]])
-        rows, notes = [["running", "phase", "epoch", "images/s", "left", "host"]], []
+        rows, notes = [["running", "phase", "epoch", "items/s", "left", "host"]], []
         for run in status.runs["running"]:
             try:
                 row = progress(status.folder / run, slowdown, allow)
@@ -177,7 +177,7 @@ def _name(status: Status, run: str) -> str:
 
 
 def progress(run: Path, slowdown: float, allow: Collection[str] = ()) -> list[str]:
-    """Phase, epoch, images per second, time left and host of a run under way; "" for what is not known yet.
+    """Phase, epoch, items per second, time left and host of a run under way; "" for what is not known yet.
 
     slowdown: how many times as long as training alone a run takes.
     """

@@ -28,7 +28,11 @@ RUN = "bimp_exp.run.experiment.Experiment"  # its fields are the keys of conf/co
 INSTRUCTIONS = {"_target_", "_partial_", "_convert_", "_recursive_"}  # to hydra.utils.instantiate, not parameters
 FACTS = ("image_shape", "num_classes", "class_names", "vocab_size", "tokenizer", "max_length")  # of data
 SUPPLIED = {"model": FACTS, "task": FACTS}  # parameters that a run gives to the option of a group
-REQUESTS = ("plan", "sweep")  # keys of conf/config.yaml that say what to do with a run, and are not of it
+REQUESTS = (
+    "plan",
+    "sweep",
+    "recipe",
+)  # keys of conf/config.yaml that are not of the run: what to do with it, and values for options
 
 
 def check(values: Mapping[str, Any]) -> None:

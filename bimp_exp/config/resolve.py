@@ -19,6 +19,7 @@ def resolve(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {first_line(error)}") from None
     assert isinstance(values, dict)
+    values.pop("recipe", None)  # options have taken from it what they need
     run_options = {"plan": values.pop("plan", False)}
     if not isinstance(run_options["plan"], bool):
         raise ConfigError(f"plan={run_options['plan']} must be true or false")

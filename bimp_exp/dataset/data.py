@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -85,8 +86,8 @@ class Data(Protocol):
         """The items of a split of this data, in their own order, for evaluation."""
         ...
 
-    def first(self, split: Any, num: int) -> Batch:
-        """The first ``num`` items of a split as they lie, as one batch for evaluation."""
+    def first(self, split: Any, num: int) -> Iterator[Batch]:
+        """The first ``num`` items of a split as they lie, for evaluation."""
         ...
 
     @property
@@ -203,9 +204,9 @@ class ImageData:
             draws = self._draws(split, generator)
         return iter(self._epoch(split, batch_size, order=None, draws=draws))
 
-    def first(self, split: Split, num: int) -> Batch:
+    def first(self, split: Split, num: int) -> Iterator[Batch]:
         """The first ``num`` images, as one batch."""
-        return next(self.batches(split, num))
+        return islice(self.batches(split, num), 1)
 
     def close(self) -> None:
         """End the processes that serve the data, if it has any; they start again for a later pass."""

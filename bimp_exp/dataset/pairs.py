@@ -128,9 +128,9 @@ class PairData:
         )
         return iter(every)
 
-    def first(self, split: PairSplit, num: int) -> Batch:
-        """The first ``num`` pairs as they lie, with references."""
-        return split.corpus.batch(split.which[:num].tolist(), self.device, references=True)
+    def first(self, split: PairSplit, num: int) -> Iterator[Batch]:
+        """The first ``num`` pairs as they lie, with references, as one batch."""
+        yield split.corpus.batch(split.which[:num].tolist(), self.device, references=True)
 
     def close(self) -> None:
         """Nothing serves the data."""

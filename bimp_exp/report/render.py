@@ -68,7 +68,7 @@ def text(swept: Any) -> str:
     return "" if is_absent(swept) else "null" if swept is None else str(swept)
 
 
-def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> tuple[Rows, list[str]]:
+def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str, items: str) -> tuple[Rows, list[str]]:
     """The cells of a sweep, and notes: a column of equal cells becomes a note, one of blanks nothing."""
     spread = [
         percent(mean) + (f" ± {percent(std)}" if percent(std) else "")
@@ -92,7 +92,7 @@ def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> tuple[R
         "epochs": [number(value) for value in frame["epochs_used"]],
         "training multiply-adds": [number(value) for value in frame["multiply_adds"]],
         "off budget": list(frame["off_budget"]),
-        "images/s": [number(value) for value in frame["images_per_second"]],
+        f"{items}/s": [number(value) for value in frame["images_per_second"]],
         "seconds": [number(value) for value in frame["seconds"]],
     }
     counts = list(frame["n"])
@@ -108,10 +108,10 @@ def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> tuple[R
     return [list(shown), *(list(row) for row in zip(*shown.values(), strict=True))], notes
 
 
-def phase_table(result: Result) -> Rows:
+def phase_table(result: Result, items: str) -> Rows:
     """The phases of a run; d is the larger of d1 and d2, the drops that ALLR's learning rate follows."""
     heading = ["phase", "epochs", "sparsity [%]", ALL_PARAMETERS, "learning rate", "test before [%]", "right after [%]"]
-    rows = [[*heading, "test after [%]", "stability [%]", "d", "images/s"]]
+    rows = [[*heading, "test after [%]", "stability [%]", "d", f"{items}/s"]]
     for phase in result.phases:
         pruning, rate = phase.pruning, phase.learning_rate
         rows.append(

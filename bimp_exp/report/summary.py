@@ -39,7 +39,7 @@ def summarise(sweep_dir: Path) -> pd.DataFrame:
 def write_summary(sweep: Sweep, folder: Path) -> None:
     """Write summary.csv (unrounded), .md, .tex, .png and, last, .html (self-contained) to ``folder``, atomically."""
     frame = _frame(sweep)
-    table, notes = render.grid_table(frame, sweep.keys, sweep.metric)
+    table, notes = render.grid_table(frame, sweep.keys, sweep.metric, sweep.items)
     save(grid_figure(frame, sweep.keys, sweep.metric), folder / "summary.png")
     image = (folder / "summary.png").read_bytes()
     exact = frame.assign(**{key: [render.text(value) for value in frame[key]] for key in sweep.keys})
@@ -51,7 +51,7 @@ def write_summary(sweep: Sweep, folder: Path) -> None:
 
 def print_summary(sweep: Sweep, console: Console) -> None:
     """Print the grid's table and, below it, each run without a result and why."""
-    table, notes = render.grid_table(_frame(sweep), sweep.keys, sweep.metric)
+    table, notes = render.grid_table(_frame(sweep), sweep.keys, sweep.metric, sweep.items)
     print_table(sweep.name, table, console)
     for line in [*notes, *(f"{name}: {problem}" for name, problem in sweep.problems)]:
         print_line(line, console)
@@ -66,7 +66,7 @@ def print_run(run_dir: Path, console: Console) -> None:
         print_line(f"{run.name}: {run.status}" + (f": {run.failure}" if run.failure else ""), console)
     else:
         final = run.result.final
-        print_table(run.name, render.phase_table(run.result), console)
+        print_table(run.name, render.phase_table(run.result, run.items), console)
         print_line(
             f"final: test {run.metric} {render.percent(final.test)} %, sparsity {render.percent(final.sparsity)} %"
             f" ({render.percent(final.sparsity_all_parameters)} % of all parameters), theoretical speed-up"

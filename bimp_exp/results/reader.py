@@ -56,6 +56,11 @@ class Run:
         return self.facts.metric if self.facts else "metric"
 
     @property
+    def items(self) -> str:
+        """What its data set has many of."""
+        return (self.facts and self.facts.items) or "images"
+
+    @property
     def status(self) -> str:
         """A result is written last, so it outweighs the failure of an earlier attempt."""
         if self.result is not None:
@@ -88,8 +93,14 @@ class Sweep:
 
     @property
     def metric(self) -> str:
-        """The name of the task's metric, as the first run that was started has it."""
-        return next((run.metric for run in self.runs if run.facts), "metric")
+        """The name of the task's metric; of all of them, where the runs have several tasks."""
+        return "/".join(dict.fromkeys(run.metric for run in self.runs if run.facts)) or "metric"
+
+    @property
+    def items(self) -> str:
+        """What the data set has many of; "items" where the runs have several data sets with unlike ones."""
+        names = {run.items for run in self.runs if run.facts} or {"images"}
+        return names.pop() if len(names) == 1 else "items"
 
     @property
     def problems(self) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """The files that a run leaves; they are the truth, and MLflow is their mirror.
 
-config.yaml and run.json when it starts, metrics.jsonl while it trains, model.pt and plots at its end, result.json last of all:
+config.yaml and run.json when it starts, metrics.jsonl while it trains, model.pt, plots and some predictions at its end, result.json last:
 where it exists, everything else is complete. failed.json instead where the run failed.
 """
 
@@ -144,6 +144,10 @@ class RunWriter:
         files.write(self.folder / "model.pt", buffer.getvalue())
         read: dict[str, Tensor] = torch.load(self.folder / "model.pt", weights_only=True)
         return read
+
+    def attach(self, name: str, content: bytes) -> None:
+        """Write one more file of the run."""
+        files.write(self.folder / name, content)
 
     def finish(self, result: Result) -> None:
         """Write result.json; every other file is written before it."""

@@ -25,6 +25,7 @@ from bimp_exp.run.evaluator import Evaluator
 from bimp_exp.run.keys import RULE
 from bimp_exp.run.log import Log
 from bimp_exp.run.plan import PlannedPhase
+from bimp_exp.run.predictions import predictions
 from bimp_exp.run.prune_phase import prune
 from bimp_exp.run.result import build_result
 from bimp_exp.run.state import Env, RunState, initial_state, plain_optimizer, restored_state
@@ -60,7 +61,10 @@ def execute(env: Env, phases: Phases, log: Log, *, wait: bool = True, most_phase
     if len(state.log.phases) < len(env.keys):
         return None
     log.restart(state.log)  # if another process held the folder for a while, its lines are among ours
-    return build_result(env, state, log, started)
+    result = build_result(env, state, log, started)
+    for name, content in {**predictions(env, phases, state.net.model), **env.data.files}.items():
+        log.writer.attach(name, content)
+    return result
 
 
 def _latest(env: Env, phases: Phases) -> tuple[int, RunState]:

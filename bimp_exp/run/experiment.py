@@ -58,6 +58,7 @@ class Experiment:
         return planning.make(
             num_fit_items=self.dataset.num_fit_items,
             drops_last=self.dataset.drops_last,
+            items=self.dataset.items,
             batch_size=self.optim.batch_size,
             lr=self.lr,
             budget=self.budget,

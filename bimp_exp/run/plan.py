@@ -44,7 +44,7 @@ class PlannedPhase:
 class Plan:
     """``original`` is the learning rate of dense training, ``retraining`` what is made of it after a pruning.
 
-    ``budget_epochs`` is what may be spent. ``has_target``: whether the phases' sparsities are what the method aims at.
+    ``budget_epochs`` is what may be spent. ``items``: what is trained on, images or pairs. ``has_target``: whether the phases' sparsities are what the method aims at.
     """
 
     phases: list[PlannedPhase]
@@ -53,6 +53,7 @@ class Plan:
     steps_per_epoch: int
     num_fit_items: int
     drops_last: bool
+    items: str
     batch_size: int
     budget_epochs: float
     loads_dense: bool
@@ -99,6 +100,7 @@ def make(
     *,
     num_fit_items: int,
     drops_last: bool,
+    items: str,
     batch_size: int,
     lr: Original,
     budget: Budget,
@@ -119,7 +121,7 @@ def make(
     steps_per_epoch = num_fit_items // batch_size if drops_last else -(-num_fit_items // batch_size)
     if not steps_per_epoch:
         raise ConfigError(
-            f"optim.batch_size={batch_size} must be at most {num_fit_items}, the items that are trained on: a smaller "
+            f"optim.batch_size={batch_size} must be at most {num_fit_items}, the {items} that are trained on: a smaller "
             "last batch of an epoch is left out"
         )
     dense_steps = round(phases[0].epochs * steps_per_epoch)
@@ -148,6 +150,7 @@ def make(
         steps_per_epoch=steps_per_epoch,
         num_fit_items=num_fit_items,
         drops_last=drops_last,
+        items=items,
         batch_size=batch_size,
         budget_epochs=budget.total(sparsity),
         loads_dense=loads_dense,
@@ -202,6 +205,7 @@ def from_config(cfg: Mapping[str, Any]) -> Plan:
     return make(
         num_fit_items=parts["dataset"].num_fit_items,
         drops_last=parts["dataset"].drops_last,
+        items=parts["dataset"].items,
         batch_size=parts["optim"].batch_size,
         lr=parts["lr"],
         budget=parts["budget"],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Display:
-    """Shows phase, epoch, loss, metric, learning rate, images per second and the time left of one run.
+    """Shows phase, epoch, loss, metric, learning rate, items per second and the time left of one run.
 
     The loss is read from the device at most every ``REFRESH`` seconds, so that showing it costs no training time. Off a
     terminal there is a line at most every ``LINES`` seconds and one at the end of each phase.
@@ -36,7 +36,7 @@ class Display:
             self._task = self._bar.add_task("", total=max(plan.num_steps, 1))
             self._bar.start()
         self._seen = self._lined = time.monotonic()
-        self._images = 0
+        self._items = 0
         self._rate = 0.0
         self._metric = ""
         self._waiting = False
@@ -45,7 +45,7 @@ class Display:
         """A new phase begins."""
         self._phase, self._waiting = planned, False
         self._metric = ""
-        self._images, self._seen = 0, time.monotonic()
+        self._items, self._seen = 0, time.monotonic()
 
     def waiting(self, planned: PlannedPhase) -> None:
         """Another process computes the phase; said once."""
@@ -57,13 +57,13 @@ class Display:
         """A line of its own."""
         self._console.print(f"{self.name}: {text}", highlight=False, markup=False, soft_wrap=True)
 
-    def step(self, done: int, num_images: int, loss: Tensor, rate: float) -> None:
-        """After each optimiser step: steps done in this phase, images in it, its loss (on the device), its rate."""
-        self._images += num_images
+    def step(self, done: int, num_items: int, loss: Tensor, rate: float) -> None:
+        """After each optimiser step: steps done in this phase, items in it, its loss (on the device), its rate."""
+        self._items += num_items
         now = time.monotonic()
         if now - self._seen >= self.REFRESH:
-            self._rate = self._images / (now - self._seen)
-            self._images, self._seen = 0, now
+            self._rate = self._items / (now - self._seen)
+            self._items, self._seen = 0, now
             self._show(done, f"loss {loss.item():.3f}", rate)
 
     def epoch(self, done: int, epoch: EpochMetrics, validation: float, rate: float) -> None:
@@ -77,7 +77,7 @@ class Display:
             self._lined = now
             self._console.print(f"{self.name}: {self._line(done, loss, rate)}", highlight=False, soft_wrap=True)
         self._show(done, loss, rate)
-        self._images, self._seen = 0, time.monotonic()
+        self._items, self._seen = 0, time.monotonic()
 
     def close(self) -> None:
         """The run is over."""
@@ -92,6 +92,6 @@ class Display:
     def _line(self, done: int, loss: str, rate: float) -> str:
         epoch = -(-done // self._plan.steps_per_epoch)
         of = math.ceil(self._phase.phase.epochs)
-        speed = f"{self._rate:,.0f} img/s" if self._rate else ""
+        speed = f"{self._rate:,.0f} {self._plan.items}/s" if self._rate else ""
         parts = [f"{self._phase.phase.name} {epoch}/{of}", loss, self._metric, f"lr {rate:.3g}", speed]
         return " ".join(part for part in parts if part)

@@ -75,9 +75,11 @@ def run(
                 phases = made.store.open(folder)
                 result = execute(env, phases, log, wait=wait, most_phases=1 if first_phase_only else None)
                 if result is not None:
-                    from bimp_exp.report.run_plots import save_plots  # Matplotlib would delay the first step
+                    from bimp_exp.report.predictions import save_predictions  # Matplotlib would delay the first step
+                    from bimp_exp.report.run_plots import save_plots
 
                     save_plots(folder, result)
+                    save_predictions(folder)
                     writer.finish(result)
             except BaseException as error:
                 log.display.close()

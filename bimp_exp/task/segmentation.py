@@ -30,7 +30,7 @@ class MeanIoU:
     """
 
     class_names: Sequence[str]
-    name: ClassVar[str] = "miou"
+    name: ClassVar[str] = "mIoU"
     signature: ClassVar[None] = None
 
     def new_statistics(self, device: torch.device) -> Tensor:

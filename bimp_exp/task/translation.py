@@ -92,7 +92,7 @@ class Bleu:
     hypotheses equal their reference.
     """
 
-    name: ClassVar[str] = "bleu"
+    name: ClassVar[str] = "BLEU"
 
     @cached_property
     def _sacrebleu(self) -> Any:

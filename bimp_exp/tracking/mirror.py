@@ -94,6 +94,7 @@ class Mirror:
                 self._set_tags(mirror, folder, run.name, tags)
             self._log_lines(mirror, lines, first_key=f"test_{run.metric}")
             files = [folder / name for name in ("run.json", "config.yaml", "result.json", "model.pt")]
+            files += [path for path in (folder / "predictions.md", folder / "tokenizer.model") if path.exists()]
             self._attach(book, mirror, [*files, *sorted(folder.glob("plots/*.png"))])
             self._set_status(mirror, [run])
 
