@@ -21,8 +21,9 @@ from tests.conftest import ROOT, composed
 from tests.runs import execute_in
 
 CONF = ROOT / "conf"
-GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
+GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "recipe")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+STAND_INS = {"classification": "digits", "segmentation": "digit_scenes", "translation": "number_words"}
 METHODS = [option for group, option in OPTIONS if group == "method"]
 
 
@@ -30,6 +31,7 @@ METHODS = [option for group, option in OPTIONS if group == "method"]
 def test_every_option_composes_checks_plans_and_instantiates(group: str, option: str) -> None:
     extra = ["budget=dense"] if (group, option) == ("method", "dense") else []
     extra += ["method=dense"] if (group, option) == ("budget", "dense") else []
+    extra += [f"dataset={STAND_INS[option]}"] if group == "task" else []
     cfg = composed(f"{group}={option}", *extra)
     assert plan.from_config(cfg).num_steps > 0
     instantiate(cfg[group], _convert_="all")
@@ -42,8 +44,9 @@ def test_every_yaml_gives_every_parameter_a_value(group: str, option: str) -> No
     assert isinstance(values, dict)
     given = values.keys() - check.INSTRUCTIONS - {"defaults"}
     asked = signatures.parameters(values["_target_"]).keys()
-    later = {"image_shape", "num_classes"} if group == "model" else set()
+    later = asked & {*check.SUPPLIED.get(group, ())}
     assert asked - given == later
+    assert bool(later) == (group in ("model", "task"))
     assert given <= asked
 
 
@@ -73,17 +76,20 @@ def test_adding_one_is_one_file_and_one_yaml_of_the_same_stem(group: str) -> Non
 
 @pytest.mark.parametrize("model", [option for group, option in OPTIONS if group == "model"])
 def test_every_model_trains_two_steps(model: str) -> None:
-    cfg = composed(f"model={model}")
-    shape = [3, 32, 32] if model in ("vgg16", "wrn28_10", "resnet50") else [1, 8, 8]
-    network = instantiate(cfg["model"])(image_shape=shape, num_classes=10)
+    kind = getattr(instantiate(composed(f"model={model}")["model"]).func, "task", "classification")
+    sizes = {"maxvit_t": 224, "vgg16": 32, "wrn28_10": 32, "resnet50": 32}
+    pictures = ["dataset=synthetic", f"dataset.image_shape=[3,{sizes[model]},{sizes[model]}]"] if model in sizes else []
+    few = ["dataset.num_train_images=40", "dataset.num_test_images=10"] if pictures else []
+    cfg = composed(f"dataset={STAND_INS[kind]}", *pictures, *few, f"model={model}")
+    made = instantiate(cfg, _convert_="all")
+    task, network = made.learning_task, made.network()
     before = [p.clone() for p in network.parameters()]
-    optimizer = instantiate(cfg["optim"]).build(network.parameters())
+    optimizer = made.optim.build(network.parameters())
     for group in optimizer.param_groups:
         group["lr"] = 0.01
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(2):
-        x, y = torch.randn(2, *shape, generator=generator), torch.tensor([0, 1])
-        loss = torch.nn.functional.cross_entropy(network(x), y)
+    batches = made.dataset.load(toys.CPU).epoch(seed=0, epoch=0, batch_size=2)
+    for i in range(2):
+        loss, _ = task.loss(network(batches[i].inputs), batches[i])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -144,6 +150,7 @@ SWEEPS = {
     "cifar10_schedules": 24,
     "methods_digits": 144,
     "methods_cifar10": 90,
+    "tasks": 54,
     "imagenet": 6 * 2 * (4 * 4 + 2 * 3 * 3),
 }  # runs of each file in sweeps/
 

@@ -1,7 +1,7 @@
 """The files that a run leaves; they are the truth, and MLflow is their mirror.
 
-config.yaml and run.json when it starts, metrics.jsonl while it trains, model.pt, plots and some predictions at its end, result.json last:
-where it exists, everything else is complete. failed.json instead where the run failed.
+config.yaml and run.json when it starts, metrics.jsonl while it trains, model.pt, plots and some predictions at its end, and then
+result.json: where it exists, everything else is complete. failed.json instead where the run failed.
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ class PlannedPhase:
 class Plan:
     """``original`` is the learning rate of dense training, ``retraining`` what is made of it after a pruning.
 
-    ``budget_epochs`` is what may be spent. ``items``: what is trained on, images or pairs. ``has_target``: whether the phases' sparsities are what the method aims at.
+    ``budget_epochs`` is what may be spent. ``items`` is what is trained on, images or pairs. ``has_target``: whether the phases'
+    sparsities are what the method aims at.
     """
 
     phases: list[PlannedPhase]

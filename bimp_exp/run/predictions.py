@@ -1,4 +1,7 @@
-"""What the networks of a run make of some test items, for people to look at: predictions.npz of pictures, predictions.json of texts."""
+"""What the networks of a run make of some test items, for people to look at.
+
+predictions.npz of pictures, predictions.json of texts; ``bimp_exp.report.predictions`` draws them.
+"""
 
 from __future__ import annotations
 

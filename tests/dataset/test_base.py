@@ -11,7 +11,8 @@ import yaml
 from torch.utils.data import random_split
 
 from bimp_exp.config.signatures import parameters
-from bimp_exp.dataset.base import Dataset, Images, Source, identify
+from bimp_exp.dataset.base import Dataset
+from bimp_exp.dataset.images import Images, Source, identify
 from bimp_exp.errors import ConfigError, DataError
 from tests.conftest import ROOT
 from tests.dataset.helpers import CPU, make
@@ -26,12 +27,12 @@ def synthetic(**changes: object) -> Dataset:
 @pytest.mark.parametrize("name", NAMES)
 def test_configuration_names_every_parameter(name: str) -> None:
     values = yaml.safe_load((ROOT / "conf" / "dataset" / f"{name}.yaml").read_text())
-    target = values.pop("_target_")
+    target, _ = values.pop("_target_"), values.pop("defaults", None)
     assert values.keys() == parameters(target).keys()
     make(name).check()
 
 
-@pytest.mark.parametrize("module", ["base", "cifar", "digits", "imagenet", "synthetic"])
+@pytest.mark.parametrize("module", ["base", "images", "cifar", "digits", "digit_scenes", "imagenet", "number_words", "synthetic"])
 def test_the_planner_need_not_load_pytorch(module: str) -> None:
     code = f"import sys, bimp_exp.dataset.{module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
