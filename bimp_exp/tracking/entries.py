@@ -33,6 +33,7 @@ def final_metrics(run: Run) -> dict[str, Any]:
         f"final_train_{run.metric}": final.train,
         f"final_validation_{run.metric}": final.validation,
         f"final_test_{run.metric}": final.test,
+        **{f"final_test_{name}": number for name, number in (final.test_details or {}).items()},
         "final_sparsity": final.sparsity,
         "final_sparsity_all_parameters": final.sparsity_all_parameters,
         "theoretical_speedup": "inf" if final.theoretical_speedup == math.inf else final.theoretical_speedup,
