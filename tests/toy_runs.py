@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from hydra.utils import instantiate
@@ -25,7 +25,6 @@ from bimp_exp.run.log import Log
 from bimp_exp.run.process import Process
 from bimp_exp.run.progress import Display
 from bimp_exp.run.state import make_env
-from bimp_exp.task.classification import Classification
 from bimp_exp.tracking.mlflow import NoTracking
 from tests import toys
 from tests.conftest import ROOT, composed
@@ -57,9 +56,13 @@ class Pixels:
     num_classes: int = 2
     loaded: dict[str, Any] = field(default_factory=dict)
 
+    task: ClassVar[str] = "classification"
+    items: ClassVar[str] = "images"
+    drops_last: ClassVar[bool] = False
+
     @property
-    def task(self) -> Classification:
-        return Classification(image_shape=self.image_shape, num_classes=self.num_classes)
+    def facts(self) -> dict[str, Any]:
+        return {"image_shape": self.image_shape, "num_classes": self.num_classes}
 
     def check_files(self) -> None: ...
 
@@ -81,6 +84,8 @@ class Nowhere(RunWriter):
 
     def save(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: value.clone() for name, value in weights.items()}
+
+    def attach(self, name: str, content: bytes) -> None: ...
 
     def finish(self, result: Result) -> None: ...
 

@@ -105,6 +105,8 @@ class PhaseResult(Json):
     """One phase: an optional pruning and the training after it.
 
     first_step: number of optimiser steps before it. metrics: at its end. key: of the phase in the store.
+    clipped_steps: share of its steps in which gradients were clipped. largest_gradient_norm: of any step, before it was
+    clipped. None where gradients are not clipped.
     """
 
     name: str
@@ -120,6 +122,8 @@ class PhaseResult(Json):
     metrics: Scores
     pruning: PruningResult | None
     key: str | None = None
+    clipped_steps: Real | None = None
+    largest_gradient_norm: Real | None = None
 
     @property
     def seconds(self) -> float:
