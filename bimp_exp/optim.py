@@ -21,7 +21,7 @@ Update = Literal["loop", "foreach", "fused"]
 
 @dataclass(frozen=True, kw_only=True)
 class SGD:
-    """batch_size: examples in a step; the last step of an epoch may have fewer. clip_norm: see ``clip``; None: nothing is clipped."""
+    """batch_size: examples in a step; the last step of an epoch may have fewer. clip_norm: c of ``clip``; None: none is clipped."""
 
     momentum: Share
     weight_decay: NonNegative
@@ -60,10 +60,11 @@ class SGD:
 
 
 def clip(optimizer: torch.optim.Optimizer, clip_norm: float, statistics: torch.Tensor) -> None:
-    """Scale the gradients of all parameters by c / (n + 1e-6) where that is below 1, n their L2 norm together (Pascanu et al. 2013).
+    """Scale all gradients by c / (n + 1e-6) where that is below 1, n being their L2 norm together (Pascanu et al. 2013).
 
+    clip_norm: c.
     statistics: float64 [2], the number of clipped steps, and the largest norm of any step before it was clipped; brought up to
-    date in place, while the host goes on.
+        date in place, while the host goes on.
     """
     import torch
 

@@ -97,7 +97,9 @@ def test_effective_weights_reach_attention_also_where_it_takes_its_fast_path(met
             module.effective.mul_(torch.arange(module.effective.numel()).view_as(module.effective) % 2)  # type: ignore[operator, union-attr]
         outputs = model(x)
         plain = nn.TransformerEncoderLayer(DIM, 2, 64, dropout=0.0, batch_first=True).train(training)
-        plain.load_state_dict({n: t for n, t in model.state_dict().items() if "parametrizations" not in n}, strict=False)
+        plain.load_state_dict(
+            {n: t for n, t in model.state_dict().items() if "parametrizations" not in n}, strict=False
+        )
         for name, module in context.modules.items():
             plain.get_parameter(name).copy_(module.effective)  # type: ignore[arg-type]
         assert torch.equal(outputs, plain(x))

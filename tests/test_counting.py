@@ -73,7 +73,9 @@ def test_golden_model_facts(case: Case) -> None:
         assert list(list(weights.values())[-1].shape) == expected["output_layer_weight_shape"]
 
 
-@pytest.mark.parametrize(("source", "target", "total"), [(16, 16, 972_554_240), (16, 8, 662_831_104), (64, 100, 5_382_176_768)])
+@pytest.mark.parametrize(
+    ("source", "target", "total"), [(16, 16, 972_554_240), (16, 8, 662_831_104), (64, 100, 5_382_176_768)]
+)
 def test_t5_small_at_other_lengths(source: int, target: int, total: int, t5_small: T5) -> None:
     counted = count(t5_small, pairs(source, target))
     assert (metrics.total(counted.weights) or 0) + counted.attention == total

@@ -109,9 +109,9 @@ def test_golden_steps(case: dict[str, Any], key: str, paper: bool) -> None:
         with torch.no_grad():
             context.modules[name].get_parameter("own").copy_(torch.tensor(values))
         method.update_effective(context)  # type: ignore[attr-defined]
-    optimizer = SGD(momentum=inputs["momentum"], weight_decay=inputs["weight_decay"], batch_size=1, clip_norm=None).build(
-        model.parameters(), method.parameters_without_weight_decay(context)
-    )
+    optimizer = SGD(
+        momentum=inputs["momentum"], weight_decay=inputs["weight_decay"], batch_size=1, clip_norm=None
+    ).build(model.parameters(), method.parameters_without_weight_decay(context))
     if not expected.get("nesterov_used", True):  # no option of conf/optim: the authors' optimiser, made by hand
         spared = [model.fc1.bias, model.fc2.bias] if inputs["method"] == "GSM" else []
         decayed = [p for p in model.parameters() if all(p is not s for s in spared)]

@@ -51,7 +51,9 @@ class MaxViT(nn.Module):
                 f"model.block_layers has {len(block_layers)} stages, but model.block_channels has {len(block_channels)}"
             )
         if any(width % head_dim for width in block_channels):
-            raise ConfigError(f"model.head_dim={head_dim} must divide each of model.block_channels={list(block_channels)}")
+            raise ConfigError(
+                f"model.head_dim={head_dim} must divide each of model.block_channels={list(block_channels)}"
+            )
         self.enlarge = enlarge
         smallest = partition_size * 2 ** (1 + len(block_channels))  # strides of the stem and of every stage
         if any(side * enlarge % smallest for side in sides):

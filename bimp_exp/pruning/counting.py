@@ -95,11 +95,11 @@ def _in_small_steps() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Looks at every operation. weights, attention: multiply-adds so far. read: parameters that some operation has read."""
 
     def __init__(self, state: dict[str, Tensor], prunable: set[str], parameters: set[str], padding_blind: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.weights: dict[str, int | None] = {}
         self.attention = 0
         self.read: set[str] = set()

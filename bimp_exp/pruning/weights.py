@@ -15,7 +15,12 @@ from bimp_exp.errors import ConfigError
 from bimp_exp.selector.base import Masks, PruningTarget, Selector, select
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")  # of nn.MultiheadAttention, beside out_proj
+PROJECTIONS = (
+    "in_proj_weight",
+    "q_proj_weight",
+    "k_proj_weight",
+    "v_proj_weight",
+)  # of nn.MultiheadAttention, beside out_proj
 
 
 def prunable(model: nn.Module, *, every_weight: bool = False) -> dict[str, nn.Parameter]:

@@ -40,7 +40,7 @@ class PhaseProgress:
     num_items: int = 0
     seconds: float = 0.0
     seconds_warming_up: float = 0.0
-    clipping: Clipping = Clipping()
+    clipping: Clipping = field(default_factory=Clipping)
     rates: list[tuple[int, float]] = field(default_factory=list)
     validation: Score | None = None
 

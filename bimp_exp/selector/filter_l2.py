@@ -39,7 +39,9 @@ class FilterL2(Selector):
     def __call__(self, weights: Mapping[str, Tensor], masks: Masks, target: PruningTarget) -> Masks:
         """Each convolution without its filters of the lowest norm."""
         return {
-            name: _without_filters(w, masks[name], target.fraction_of_remaining) if self.prunes(w.shape) else masks[name].clone()
+            name: _without_filters(w, masks[name], target.fraction_of_remaining)
+            if self.prunes(w.shape)
+            else masks[name].clone()
             for name, w in weights.items()
         }
 
