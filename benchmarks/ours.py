@@ -181,6 +181,7 @@ class Ours:
             runtime=x.runtime,
             device=self.device,
             batch_size=x.optim.batch_size,
+            clip_norm=x.optim.clip_norm,
             seed=0,
             progress=self.display.step,
             state=self.state,

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from bimp_exp.types import Count, NonNegative, Share
+from bimp_exp.types import Count, NonNegative, Positive, Share
 
 if TYPE_CHECKING:
     import torch
@@ -21,11 +21,12 @@ Update = Literal["loop", "foreach", "fused"]
 
 @dataclass(frozen=True, kw_only=True)
 class SGD:
-    """batch_size: examples in a step; the last step of an epoch may have fewer."""
+    """batch_size: examples in a step; the last step of an epoch may have fewer. clip_norm: c of ``clip``; None: none is clipped."""
 
     momentum: Share
     weight_decay: NonNegative
     batch_size: Count
+    clip_norm: Positive | None
 
     def build(
         self,
@@ -56,3 +57,18 @@ class SGD:
             foreach=update == "foreach",
             fused=update == "fused",
         )
+
+
+def clip(optimizer: torch.optim.Optimizer, clip_norm: float, statistics: torch.Tensor) -> None:
+    """Scale all gradients by c / (n + 1e-6) where that is below 1, n being their L2 norm together (Pascanu et al. 2013).
+
+    clip_norm: c.
+    statistics: float64 [2], the number of clipped steps, and the largest norm of any step before it was clipped; brought up to
+        date in place, while the host goes on.
+    """
+    import torch
+
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
+    statistics[0] += clip_norm / (norm + 1e-6) < 1
+    torch.maximum(statistics[1], norm.double(), out=statistics[1])

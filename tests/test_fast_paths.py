@@ -77,7 +77,7 @@ def outcome(name: str, runtime: Runtime) -> Outcome:
     if method.prunes == "between phases":  # the hooks of a cycle do nothing, its masks hold
         masks = Global()(weights, {n: torch.ones_like(w, dtype=torch.bool) for n, w in weights.items()}, HALF)
         prune.apply(weights, masks)
-    optimizer = SGD(momentum=0.9, weight_decay=5e-4, batch_size=16).build(
+    optimizer = SGD(momentum=0.9, weight_decay=5e-4, batch_size=16, clip_norm=None).build(
         model.parameters(), method.parameters_without_weight_decay(context), update=runtime.resolved(toys.CPU)["update"]
     )
     epochs = toys.train(

@@ -42,7 +42,7 @@ class Run:
             retraining=(8, 3),
         )
         method.attach(self.context)
-        self.optimizer = toys.SGD(momentum=0.9, weight_decay=0.01, batch_size=8).build(
+        self.optimizer = toys.SGD(momentum=0.9, weight_decay=0.01, batch_size=8, clip_norm=None).build(
             self.model.parameters(), method.parameters_without_weight_decay(self.context)
         )
 

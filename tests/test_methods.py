@@ -109,9 +109,9 @@ def test_golden_steps(case: dict[str, Any], key: str, paper: bool) -> None:
         with torch.no_grad():
             context.modules[name].get_parameter("own").copy_(torch.tensor(values))
         method.update_effective(context)  # type: ignore[attr-defined]
-    optimizer = SGD(momentum=inputs["momentum"], weight_decay=inputs["weight_decay"], batch_size=1).build(
-        model.parameters(), method.parameters_without_weight_decay(context)
-    )
+    optimizer = SGD(
+        momentum=inputs["momentum"], weight_decay=inputs["weight_decay"], batch_size=1, clip_norm=None
+    ).build(model.parameters(), method.parameters_without_weight_decay(context))
     if not expected.get("nesterov_used", True):  # no option of conf/optim: the authors' optimiser, made by hand
         spared = [model.fc1.bias, model.fc2.bias] if inputs["method"] == "GSM" else []
         decayed = [p for p in model.parameters() if all(p is not s for s in spared)]
@@ -204,7 +204,7 @@ def test_golden_gmp_toy(case: dict[str, Any], mode: str) -> None:
         model, sparsity=inputs["target_sparsity"], num_steps=inputs["epochs"], steps_per_epoch=1
     )
     method.attach(context)
-    optimizer = SGD(momentum=0.9, weight_decay=0.0, batch_size=1).build(model.parameters())
+    optimizer = SGD(momentum=0.9, weight_decay=0.0, batch_size=1, clip_norm=None).build(model.parameters())
     weight = weights["0.weight"]
     optimizer.state[weight]["momentum_buffer"] = torch.ones_like(weight)
     snapshots = {s["epoch"]: s for s in expected["snapshots"]}

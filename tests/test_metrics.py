@@ -210,19 +210,29 @@ def test_shared_weights_appear_once_and_count_at_every_use() -> None:
     assert theoretical_speedup(exact, counts) == (300, 75.0, 4.0)
 
 
-def test_layer_that_is_never_called_is_not_counted_and_leaves_no_speedup() -> None:
-    class WithUnused(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.used, self.unused = nn.Linear(3, 2), nn.Linear(3, 2)
+class TwoLayers(nn.Module):
+    """The second layer is not called; with ``reads`` its weight is used, though not as a factor of a product."""
 
-        def forward(self, x: Tensor) -> Any:
-            return self.used(x)
+    def __init__(self, *, reads: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.reads = nn.Linear(3, 2), nn.Linear(3, 2), reads
 
-    adds = multiply_adds(WithUnused(), (3,))
-    assert adds == {"used.weight": 6, "unused.weight": None}
+    def forward(self, x: Tensor) -> Any:
+        return self.first(x * self.second.weight.sum(0) if self.reads else x)
+
+
+def test_a_layer_without_use_costs_nothing() -> None:
+    adds = multiply_adds(TwoLayers(reads=False), (3,))
+    assert adds == {"first.weight": 6, "second.weight": 0}
+    assert total(adds) == 6
+
+
+def test_a_weight_whose_use_is_no_product_leaves_no_speedup() -> None:
+    model = TwoLayers(reads=True)
+    adds = multiply_adds(model, (3,))
+    assert adds == {"first.weight": 6, "second.weight": None}
     assert total(adds) is None
-    assert theoretical_speedup(adds, layer_counts(WithUnused())) == (None, None, None)
+    assert theoretical_speedup(adds, layer_counts(model)) == (None, None, None)
 
 
 def test_linear_layer_counts_every_token_unless_padding_blind() -> None:

@@ -126,7 +126,7 @@ def trained(method: str, device: torch.device, *, depth: int = 8) -> Steps:
             weights, context.all_kept, PruningTarget(fraction_of_remaining=0.5, total_pruned=context.num_pruned)
         )
         prune.apply(weights, masks)
-    optimizer = SGD(momentum=0.9, weight_decay=5e-4, batch_size=3).build(
+    optimizer = SGD(momentum=0.9, weight_decay=5e-4, batch_size=3, clip_norm=None).build(
         model.parameters(), how.parameters_without_weight_decay(context), update="foreach"
     )
     counts: list[tuple[int, int]] = []

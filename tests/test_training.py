@@ -73,7 +73,7 @@ def test_the_metric_of_an_epoch_is_that_of_all_its_images() -> None:
 
 def test_at_rate_zero_weights_rest_but_momentum_moves() -> None:
     model = linear()
-    optimizer = SGD(momentum=0.9, weight_decay=0.0, batch_size=8).build(model.parameters())
+    optimizer = SGD(momentum=0.9, weight_decay=0.0, batch_size=8, clip_norm=None).build(model.parameters())
     before = bits(model)
     train(model, data(8), lr=0.0, steps=1, optimizer=optimizer)
     assert equal(before, bits(model))
@@ -82,14 +82,14 @@ def test_at_rate_zero_weights_rest_but_momentum_moves() -> None:
 
 @pytest.mark.parametrize(("decay", "momentum", "nesterov"), [(0.0, 0.9, False), (1e-4, 0.9, True), (1e-4, 0.0, False)])
 def test_nesterov_exactly_with_weight_decay(decay: float, momentum: float, nesterov: bool) -> None:
-    optimizer = SGD(momentum=momentum, weight_decay=decay, batch_size=8).build(linear().parameters())
+    optimizer = SGD(momentum=momentum, weight_decay=decay, batch_size=8, clip_norm=None).build(linear().parameters())
     assert optimizer.param_groups[0]["nesterov"] is nesterov
     assert optimizer.param_groups[0]["weight_decay"] == decay
 
 
 def test_pruned_weights_are_zero_after_every_step_whatever_momentum_says() -> None:
     model, images = linear(side=3), data(40, side=3)
-    optimizer = SGD(momentum=0.9, weight_decay=0.1, batch_size=8).build(model.parameters())
+    optimizer = SGD(momentum=0.9, weight_decay=0.1, batch_size=8, clip_norm=None).build(model.parameters())
     train(model, images, lr=0.5, steps=5, optimizer=optimizer)  # fills the momentum of every weight
     weight = model[1].weight
     mask = torch.ones_like(weight, dtype=torch.bool)
@@ -131,7 +131,7 @@ def test_projection_gives_survivors_the_updates_of_a_masked_forward() -> None:
 
 
 def _sgd(model: nn.Module) -> torch.optim.SGD:
-    return SGD(momentum=0.9, weight_decay=0.01, batch_size=8).build(model.parameters())
+    return SGD(momentum=0.9, weight_decay=0.01, batch_size=8, clip_norm=None).build(model.parameters())
 
 
 def test_same_seed_same_bits_with_augmentation_and_dropout() -> None:

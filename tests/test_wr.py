@@ -28,7 +28,7 @@ def trained(
     history.append({name: value.clone() for name, value in model.state_dict().items()})
     context = toys.method_context(model, weight_decay=0.01, num_steps=6, steps_per_epoch=3, retraining=retraining)
     method.attach(context)
-    optimizer = SGD(momentum=0.9, weight_decay=0.01, batch_size=8).build(model.parameters())
+    optimizer = SGD(momentum=0.9, weight_decay=0.01, batch_size=8, clip_norm=None).build(model.parameters())
     toys.train(model, toys.data(), steps=6, method=method, context=context, optimizer=optimizer)
     return method, context, optimizer, history
 

@@ -71,12 +71,13 @@ def train(
     model: nn.Module, images: ImageData, *, lr: Schedule | float = 0.1, steps: int = 4, **changes: Any
 ) -> list[EpochMetrics]:
     """fit() with batches of 8, plain SGD and no masks unless told otherwise."""
-    optimizer = changes.pop("optimizer", None) or SGD(momentum=0.0, weight_decay=0.0, batch_size=8).build(
-        model.parameters()
-    )
+    optimizer = changes.pop("optimizer", None) or SGD(
+        momentum=0.0, weight_decay=0.0, batch_size=8, clip_norm=None
+    ).build(model.parameters())
     net = Network(model=model, weights=prunable(model), optimizer=optimizer, masks=changes.pop("masks", {}))
     settings: dict[str, Any] = {
         "method": Dense(), "context": method_context(model), "task": TASK, "runtime": RUNTIME, "batch_size": 8, "seed": 0,
+        "clip_norm": None,
         "device": CPU, "progress": lambda done, n, loss, rate: None, "state": LoopState(), "after_step": lambda: None,
     }  # fmt: skip
     schedule = lr if isinstance(lr, Schedule) else constant(lr, steps)

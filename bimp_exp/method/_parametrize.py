@@ -41,19 +41,27 @@ class _Instead(torch.autograd.Function):
 
 
 def attach(context: MethodContext, make: Callable[[Tensor], nn.Module]) -> None:
-    """Put ``make(weight)`` between each prunable weight and its use, and into ``context.modules``."""
+    """Put ``make(weight)`` between each prunable weight and all its uses, and into ``context.modules``."""
     context.modules.update({name: make(weight.detach()) for name, weight in context.weights.items()})
-    for name, module in context.modules.items():
-        owner, _, attribute = name.rpartition(".")
-        parametrize.register_parametrization(context.model.get_submodule(owner), attribute, module)
+    for name, weight in context.weights.items():
+        for owner, attribute in _places(context.model, weight):
+            parametrize.register_parametrization(owner, attribute, context.modules[name])
 
 
 def detach(context: MethodContext) -> None:
     """Make each weight its effective value, and the model a plain one again."""
-    for name in context.modules:
-        owner, _, attribute = name.rpartition(".")
-        parametrize.remove_parametrizations(context.model.get_submodule(owner), attribute, leave_parametrized=True)
+    for owner in list(context.model.modules()):
+        if parametrize.is_parametrized(owner):
+            for attribute, functions in list(owner.parametrizations.items()):  # type: ignore[union-attr, operator]
+                if any(function is module for function in functions for module in context.modules.values()):
+                    parametrize.remove_parametrizations(owner, attribute, leave_parametrized=True)
     context.modules.clear()
+
+
+def _places(model: nn.Module, weight: nn.Parameter) -> list[tuple[nn.Module, str]]:
+    """The modules that hold ``weight``, and the name of the attribute."""
+    named = ((module, name, p) for module in model.modules() for name, p in module.named_parameters(recurse=False))
+    return [(module, name) for module, name, p in named if p is weight]
 
 
 def mask_modules(context: MethodContext) -> dict[str, Masked]:

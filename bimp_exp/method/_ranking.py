@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from bimp_exp.errors import ConfigError
 from bimp_exp.method.base import Method, MethodContext, Prunes
 from bimp_exp.method.gradual import prune_to
 from bimp_exp.pruning import weights as prune
@@ -25,6 +26,15 @@ class Ranked(Method):
     prunes: ClassVar[Prunes] = "while training"
 
     rank_all_parameters: bool
+
+    def check(self, context: MethodContext) -> None:
+        """With ``rank_all_parameters`` no embedding may be the output layer, too."""
+        tied = prune.tied_embedding(context.model) if self.rank_all_parameters else None
+        if tied:
+            raise ConfigError(
+                f"method.rank_all_parameters must be false for this model (conventions.rank_all_parameters=false): {tied}, which "
+                "is used in several places and never pruned, would compete for the places of the weights"
+            )
 
     def survivors(self, context: MethodContext, score: Score) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Weights, their gradients, and 1.0 at the k = N - round(S N) prunable weights of the largest |score|, else 0.0."""

@@ -31,7 +31,7 @@ class MethodContext:
 
     model: a plain one until ``attach``.
     weights: the prunable weights by name, as the optimiser holds them.
-    selector: of the run; call it by ``bimp_exp.selector.base.select``.
+    selector: of the run, as it suits the model; call it by ``bimp_exp.selector.base.select``.
     sparsity: the run's goal, in [0, 1).
     num_steps: of the phase in which the hooks act; 0 where a dense checkpoint replaces it.
     retraining: steps of every phase after the first one.

@@ -2,10 +2,10 @@
 
     speed-up = F_dense / F_sparse,  F_dense = sum_l m_l,  F_sparse = sum_l m_l * nonzero_l / size_l
 
-where m_l are the multiply-adds of layer l for one image (ShrinkBench, Blalock et al. 2020). Biases,
-normalisation, activations, pooling and attention products are not counted. Where a prunable weight is used in
-a way that cannot be counted, there is no total and no speed-up. ``padding_blind`` gives the counts of the
-paper's code instead of the exact ones.
+where m_l are the multiply-adds of layer l for one item (ShrinkBench, Blalock et al. 2020), of every layer, also of one that is
+never pruned. Biases, normalisation, activations, pooling and embeddings are not counted, products of attention only in
+``speedup_with_attention``. Where a prunable weight is used in a way that cannot be counted, there is no total and no speed-up.
+``padding_blind`` gives the counts of the paper's code instead of the exact ones.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bimp_exp.errors import ConfigError
-from bimp_exp.pruning.weights import LAYERS, prunable
+from bimp_exp.pruning.counting import count
+from bimp_exp.pruning.weights import prunable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class LayerCount:
 
 
 class Speedup(NamedTuple):
-    """Multiply-adds of one image, dense and with zeros skipped, and their ratio; all None where a weight is not counted."""
+    """Multiply-adds of one item, dense and with zeros skipped, and their ratio; all None where a weight is not counted."""
 
     dense: int | None
     sparse: float | None
@@ -63,55 +63,20 @@ def sparsity_all_parameters(model: nn.Module) -> float:
 def not_prunable(model: nn.Module, *, every_weight: bool = False) -> dict[str, int]:
     """Size of each weight matrix (parameter of two or more dimensions) that is not prunable, by name, in module order.
 
-    Embeddings, for example, and ``in_proj_weight`` of nn.MultiheadAttention, which is no module's ``weight``.
+    Embeddings, for example, and what no module that ``prunable`` knows has as its weight.
     """
     seen = {id(weight) for weight in prunable(model, every_weight=every_weight).values()}
     return {name: p.numel() for name, p in model.named_parameters() if p.ndim >= 2 and id(p) not in seen}
 
 
 def multiply_adds(model: nn.Module, item: Any, *, padding_blind: bool = False) -> dict[str, int | None]:
-    """Multiply-adds of one item for each prunable weight, by name.
+    """Multiply-adds of one item for each weight, by name; None for one that cannot be counted.
 
     item: what the model is given for it, or the shape of that without the batch, of which an all-zero tensor is made.
 
-    Exact: size of the weight times the positions it is applied to, summed over all uses. ``padding_blind``
-    is the published code's rule: a convolution's output has ceil(side / stride) pixels whatever its padding,
-    groups are ignored, a linear layer counts once however many tokens it sees, and dilation is refused
-    (ConfigError). One forward pass in eval mode; the model's flags and buffers and the random
-    state are as before afterwards. None for a weight whose module is never called: it is not used, or used by
-    another module (nn.MultiheadAttention does so with ``out_proj``), and these cannot be told apart.
+    As ``bimp_exp.pruning.counting.count`` counts them, which also says what ``padding_blind`` is.
     """
-    weights = prunable(model)
-    if not weights:
-        return {}
-    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, LAYERS)]
-    names = {id(module.weight): f"{name}.weight" if name else "weight" for name, module in reversed(layers)}
-    counts: dict[str, int | None] = dict.fromkeys(weights)
-    count = _padding_blind_count if padding_blind else _exact_count
-
-    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        name = names[id(module.weight)]
-        counts[name] = (counts.get(name) or 0) + count(name, module, inputs[0], output)
-
-    like = next(iter(weights.values()))
-    flags = [(module, module.training) for module in model.modules()]
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    handles = [module.register_forward_hook(hook) for _, module in layers]
-    try:
-        model.eval()
-        with torch.no_grad(), torch.random.fork_rng([like.device] if like.is_cuda else []):
-            torch.func.functional_call(model, buffers, (_inputs(item, like),))
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, training in flags:
-            module.training = training
-    return counts
-
-
-def _inputs(item: Any, like: Tensor) -> Any:
-    is_shape = isinstance(item, Sequence) and all(isinstance(side, int) for side in item)
-    return like.new_zeros(1, *item) if is_shape else item
+    return count(model, item, padding_blind=padding_blind).weights
 
 
 def total(multiply_adds: Mapping[str, int | None]) -> int | None:
@@ -138,6 +103,14 @@ def theoretical_speedup(
     return Speedup(dense, sparse, dense / sparse if sparse else math.inf)
 
 
+def speedup_with_attention(speedup: Speedup, attention: int) -> float | None:
+    """The ratio with the products of ``attention``, which no pruning saves, in both; None where there are none, or no ratio."""
+    dense, sparse, _ = speedup
+    if dense is None or sparse is None or not attention:
+        return None
+    return (dense + attention) / (sparse + attention)
+
+
 def pruning_stability(before: float, after: float, *, clipped: bool) -> float | None:
     """1 - (before - after) / before, of the test metrics right before and right after pruning.
 
@@ -160,26 +133,6 @@ def images_per_second(sizes: Sequence[int], seconds: Sequence[float], *, mean_of
     if mean_of_rates:
         return math.fsum(num_images / duration for num_images, duration in steps) / len(steps)
     return sum(sizes) / math.fsum(seconds)
-
-
-def _exact_count(name: str, layer: nn.Module, given: Tensor, output: Tensor) -> int:
-    weight = layer.get_parameter("weight")
-    num_positions = output.numel() // weight.shape[0]  # which is the number of channels or features given out
-    return weight.numel() * num_positions
-
-
-def _padding_blind_count(name: str, layer: nn.Module, given: Tensor, output: Tensor) -> int:
-    weight = layer.get_parameter("weight")
-    if not isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        return weight.numel()
-    if max(layer.dilation) > 1:
-        raise ConfigError(
-            f"conventions: the published count of multiply-adds refuses dilation, which {name} has; "
-            "choose the exact count"
-        )
-    sides = given.shape[-len(layer.stride) :]
-    num_positions = math.prod(-(-side // stride) for side, stride in zip(sides, layer.stride, strict=True))
-    return weight.numel() * layer.groups * num_positions
 
 
 def _num_zeros(tensors: Iterable[Tensor]) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
 
@@ -14,14 +15,21 @@ from bimp_exp.errors import ConfigError
 from bimp_exp.selector.base import Masks, PruningTarget, Selector, select
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+PROJECTIONS = (
+    "in_proj_weight",
+    "q_proj_weight",
+    "k_proj_weight",
+    "v_proj_weight",
+)  # of nn.MultiheadAttention, beside out_proj
 
 
 def prunable(model: nn.Module, *, every_weight: bool = False) -> dict[str, nn.Parameter]:
     """The prunable weights of a plain model by their name in the state_dict, in module order.
 
-    A weight that two modules share appears once, under its first name. ``every_weight`` is the
-    published code's literal rule: the ``weight`` of every module that has one and is not a BatchNorm2d, so
-    also LayerNorms and embeddings.
+    A weight that two modules share appears once, under its first name; one that is an embedding, too, does not. The
+    projections to queries, keys and values that nn.MultiheadAttention holds as one matrix [3 E, E] are one weight, as they are in
+    most other networks (one linear layer ``qkv``): rules per layer see it as one layer. ``every_weight`` is the published
+    code's literal rule: the ``weight`` of every module that has one and is not a BatchNorm2d, so also LayerNorms and embeddings.
     """
     weights = effective_prunable(model, every_weight=every_weight)
     return {name: weight for name, weight in weights.items() if isinstance(weight, nn.Parameter)}
@@ -32,13 +40,43 @@ def effective_prunable(model: nn.Module, *, every_weight: bool = False) -> dict[
     weights: dict[str, Tensor] = {}
     seen = set() if every_weight else {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     for name, module in model.named_modules():
-        wanted = not isinstance(module, nn.BatchNorm2d) if every_weight else isinstance(module, LAYERS)
-        weight = getattr(module, "weight", None)
-        is_buffer = any(buffer is weight for buffer in module.buffers(recurse=False))  # the class weights of a loss
-        if wanted and isinstance(weight, Tensor) and not is_buffer and id(weight) not in seen:
-            seen.add(id(weight))
-            weights[f"{name}.weight" if name else "weight"] = weight
+        for attribute in _attributes(module, every_weight=every_weight):
+            weight = getattr(module, attribute, None)
+            is_buffer = any(buffer is weight for buffer in module.buffers(recurse=False))  # the class weights of a loss
+            if isinstance(weight, Tensor) and not is_buffer and id(weight) not in seen:
+                seen.add(id(weight))
+                weights[f"{name}.{attribute}" if name else attribute] = weight
     return weights
+
+
+def _attributes(module: nn.Module, *, every_weight: bool) -> tuple[str, ...]:
+    """Names of the prunable weights that ``module`` may hold."""
+    if every_weight:
+        return () if isinstance(module, nn.BatchNorm2d) else ("weight",)
+    if isinstance(module, nn.MultiheadAttention):
+        return PROJECTIONS
+    return ("weight",) if isinstance(module, LAYERS) else ()
+
+
+def dilated(model: nn.Module) -> str | None:
+    """Name of the first dilated convolution, if there is one."""
+    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    named = model.named_modules()
+    return next((name for name, m in named if isinstance(m, convolutions) and max(m.dilation) > 1), None)
+
+
+def tied_embedding(model: nn.Module) -> str | None:
+    """Name of the first embedding matrix that other modules use, too, if there is one."""
+    uses = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
+    embeddings = ((name, m.weight) for name, m in model.named_modules() if isinstance(m, nn.Embedding))
+    return next((f"{name}.weight" for name, weight in embeddings if uses[id(weight)] > 1), None)
+
+
+def suited(selector: Selector, model: nn.Module) -> Selector:
+    """``selector`` for a plain ``model``, the last layer of which may be dense, such as one that is the embedding, too."""
+    layers = [module for module in model.modules() if isinstance(module, LAYERS)]
+    dense = bool(layers) and all(weight is not layers[-1].weight for weight in prunable(model).values())
+    return selector.without_last_layer() if dense else selector
 
 
 def target_count(phase: Phase, num_weights: int, already_pruned: int, *, per_cycle: bool) -> int:

@@ -1,8 +1,9 @@
 """The ledger of a run: everything that it spent, counted alike for every method.
 
-Multiply-adds are those of the dense network, which is what is computed, whatever is 0 in it: F for one image forward, 2 F
-backward (gradients of inputs and of weights). What a method adds to a step (masks, penalties) is elementwise and not counted;
-``benchmarks/method_cost.py`` measures it.
+Multiply-adds are those of the dense network, which is what is computed, whatever is 0 in it: F for one item forward, 2 F
+backward (gradients of both factors), the products of attention among them. F is that of the task's example in eval mode: items of
+other sizes cost otherwise, and a head for training alone does not count. What a method adds to a step (masks, penalties) is
+elementwise and not counted; ``benchmarks/method_cost.py`` measures it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def ledger(
 ) -> Ledger:
     """The sums over ``phases``.
 
-    multiply_adds: F; None where it could not be counted. seconds: of the whole run.
+    multiply_adds: F, with attention; None where it could not be counted. seconds: of the whole run.
     images_evaluated: by split; they go forward only. extra_passes: those of them that a decision needed, by reason.
     """
     num_images = sum(phase.num_images for phase in phases)

@@ -43,7 +43,7 @@ class LearningRateCurve(Json):
 
 @dataclass(frozen=True, kw_only=True)
 class LayerFacts(Json):
-    """One prunable weight tensor. multiply_adds: of one image; None where the layer's use could not be counted."""
+    """One prunable weight tensor. multiply_adds: of one item; None where the layer's use could not be counted."""
 
     name: str
     num_weights: int
@@ -53,9 +53,12 @@ class LayerFacts(Json):
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkFacts(Json):
-    """Sparsity and multiply-adds of a network, for one image.
+    """Sparsity and multiply-adds of a network, for one item.
 
+    sparsity_selectable: zeros over the weights that the run's selector ever prunes; None where these are all prunable ones.
     multiply_adds_dense, multiply_adds_sparse, theoretical_speedup: None where some prunable weight was not counted.
+    multiply_adds_attention: of the products of attention, which are in none of these three; None where there are none.
+    speedup_with_attention: theoretical_speedup with them, which no pruning saves, in both networks.
     not_prunable: weight matrices that no selector sees (name -> number of weights); None where there is none.
     """
 
@@ -65,6 +68,9 @@ class NetworkFacts(Json):
     multiply_adds_sparse: Real | None
     theoretical_speedup: Real | None
     layers: tuple[LayerFacts, ...]
+    sparsity_selectable: Real | None = None
+    multiply_adds_attention: int | None = None
+    speedup_with_attention: Real | None = None
     not_prunable: dict[str, int] | None = None
 
 
@@ -99,6 +105,8 @@ class PhaseResult(Json):
     """One phase: an optional pruning and the training after it.
 
     first_step: number of optimiser steps before it. metrics: at its end. key: of the phase in the store.
+    clipped_steps: share of its steps in which gradients were clipped. largest_gradient_norm: of any step, before it was
+    clipped. None where gradients are not clipped.
     """
 
     name: str
@@ -114,6 +122,8 @@ class PhaseResult(Json):
     metrics: Scores
     pruning: PruningResult | None
     key: str | None = None
+    clipped_steps: Real | None = None
+    largest_gradient_norm: Real | None = None
 
     @property
     def seconds(self) -> float:

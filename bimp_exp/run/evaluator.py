@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bimp_exp.pruning import metrics
+from bimp_exp.pruning.counting import Count, count
 from bimp_exp.pruning.weights import effective
 from bimp_exp.results.schema import LayerFacts, NetworkFacts, Scores
 from bimp_exp.run.state import Env
@@ -79,23 +80,25 @@ class Evaluator:
 
     def facts(self) -> NetworkFacts:
         """Sparsity, multiply-adds and theoretical speed-up of the network as it is; it must be a plain one."""
-        c = self.env.experiment.conventions
+        x, c = self.env.experiment, self.env.experiment.conventions
         counts = metrics.layer_counts(self.net.model, every_weight=c.prune_every_weight)
-        layers = self.multiply_adds(padding_blind=c.padding_blind_multiply_adds)
-        dense, sparse, speedup = metrics.theoretical_speedup(
-            layers, counts, padding_blind=c.padding_blind_multiply_adds
-        )
+        layers, attention = self.multiply_adds(padding_blind=c.padding_blind_multiply_adds)
+        speedup = metrics.theoretical_speedup(layers, counts, padding_blind=c.padding_blind_multiply_adds)
+        selectable = [count for count in counts if x.selector.prunes(self.net.weights[count.name].shape)]
         return NetworkFacts(
             sparsity=metrics.sparsity(counts),
             sparsity_all_parameters=metrics.sparsity_all_parameters(self.net.model),
-            multiply_adds_dense=dense,
-            multiply_adds_sparse=sparse,
-            theoretical_speedup=speedup,
+            multiply_adds_dense=speedup.dense,
+            multiply_adds_sparse=speedup.sparse,
+            theoretical_speedup=speedup.speedup,
             layers=tuple(LayerFacts(**vars(count), multiply_adds=layers.get(count.name, 0)) for count in counts),
+            sparsity_selectable=metrics.sparsity(selectable) if len(selectable) < len(counts) else None,
+            multiply_adds_attention=attention or None,
+            speedup_with_attention=metrics.speedup_with_attention(speedup, attention),
             not_prunable=metrics.not_prunable(self.net.model, every_weight=c.prune_every_weight) or None,
         )
 
-    def multiply_adds(self, *, padding_blind: bool = False) -> dict[str, int | None]:
-        """Of one item, by prunable weight; the network must be a plain one."""
+    def multiply_adds(self, *, padding_blind: bool = False) -> Count:
+        """Of one item; the network must be a plain one."""
         like = next(iter(self.net.weights.values()), None)
-        return metrics.multiply_adds(self.net.model, self.env.task.example(1, like=like), padding_blind=padding_blind)
+        return count(self.net.model, self.env.task.example(1, like=like), padding_blind=padding_blind)

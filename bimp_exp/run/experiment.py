@@ -84,8 +84,10 @@ class Experiment:
         self._check_task(model)
         self._check_last_batch(plan, model)
         weights = pruning.prunable(model, every_weight=self.conventions.prune_every_weight)
-        self._check_sparsities(plan, [tuple(weight.shape) for weight in weights.values()])
-        self.method.check(self.context(model, weights))
+        self._check_conventions(model)
+        context = self.context(model, weights)
+        self._check_sparsities(plan, context.selector, [tuple(weight.shape) for weight in weights.values()])
+        self.method.check(context)
         if self.dense_checkpoint is not None:
             checkpoint.check(self.dense_checkpoint, model)
 
@@ -122,12 +124,26 @@ class Experiment:
                 f"{plan.num_fit_items} {self.dataset.items}, too few for the model ({error})"
             ) from None
 
-    def _check_sparsities(self, plan: Plan, shapes: list[tuple[int, ...]]) -> None:
+    def _check_conventions(self, model: nn.Module) -> None:
+        """The published rules know neither dilation nor an embedding that is the output layer, too."""
+        dilated, tied = pruning.dilated(model), pruning.tied_embedding(model)
+        if self.conventions.padding_blind_multiply_adds and dilated:
+            raise ConfigError(
+                "conventions.padding_blind_multiply_adds must be false for this model: the published count of multiply-adds "
+                f"refuses dilation, which {dilated} has"
+            )
+        if self.conventions.prune_every_weight and tied:
+            raise ConfigError(
+                f"conventions.prune_every_weight must be false for this model: {tied} is used in several places, where the "
+                "published code would prune it by several masks"
+            )
+
+    def _check_sparsities(self, plan: Plan, selector: Selector, shapes: list[tuple[int, ...]]) -> None:
         num_weights, total = sum(map(math.prod, shapes)), 0
         for planned in plan.phases[1:]:
             phase = planned.phase
             total = pruning.target_count(phase, num_weights, total, per_cycle=self.conventions.count_per_cycle)
-            self.selector.check(shapes, PruningTarget(fraction_of_remaining=phase.sparsity, total_pruned=total))
+            selector.check(shapes, PruningTarget(fraction_of_remaining=phase.sparsity, total_pruned=total))
 
     def context(self, model: nn.Module, weights: dict[str, nn.Parameter]) -> MethodContext:
         """The context of the method: ``model`` with these prunable ``weights``, in this run."""
@@ -136,7 +152,7 @@ class Experiment:
         return MethodContext(
             model=model,
             weights=weights,
-            selector=self.selector,
+            selector=pruning.suited(self.selector, model),
             sparsity=self.sparsity,
             weight_decay=self.optim.weight_decay,
             num_steps=first.num_steps,

@@ -86,7 +86,7 @@ def _masks(env: Env, net: Network, context: MethodContext, planned: PlannedPhase
         x.method.detach(context)
         return pruning.nonzero_masks(net.weights)
     per_cycle = x.conventions.count_per_cycle
-    return pruning.prune_with(x.selector, net.weights, net.masks, planned.phase, per_cycle=per_cycle)
+    return pruning.prune_with(context.selector, net.weights, net.masks, planned.phase, per_cycle=per_cycle)
 
 
 def _check_count(

@@ -38,9 +38,11 @@ def build_result(env: Env, state: RunState, log: Log, started: float) -> Result:
     copy.to(env.device).to(memory_format=x.runtime.memory_format)
     state.invariants.check_outputs(evaluator.outputs(copy), evaluator.outputs(net.model))
     seconds = time.perf_counter() - started
+    layers, attention = evaluator.multiply_adds()
+    dense = metrics.total(layers)
     spent = ledger(
         results.phases,
-        multiply_adds=metrics.total(evaluator.multiply_adds()),
+        multiply_adds=None if dense is None else dense + attention,
         seconds=seconds,
         images_evaluated=results.images_evaluated,
         extra_passes=results.extra_passes,

@@ -19,7 +19,7 @@ from bimp_exp.run.progress import Display
 from bimp_exp.run.state import Env
 from bimp_exp.seeds import derive
 from bimp_exp.training.loop import fit
-from bimp_exp.training.state import EpochMetrics, LoopState, Network, Score
+from bimp_exp.training.state import Clipping, EpochMetrics, LoopState, Network, Score
 
 LOGGED_PER_EPOCH = 10  # points of loss and learning rate
 
@@ -31,6 +31,7 @@ class PhaseProgress:
     """Partial results of a running phase; saved in its checkpoint.
 
     pruning: that opened it. seconds: of its epochs, without those warming up.
+    clipping: of gradients, where they are clipped.
     rates: items and seconds of its epochs, or of its steps where items per second are a mean of rates.
     """
 
@@ -39,6 +40,7 @@ class PhaseProgress:
     num_items: int = 0
     seconds: float = 0.0
     seconds_warming_up: float = 0.0
+    clipping: Clipping = field(default_factory=Clipping)
     rates: list[tuple[int, float]] = field(default_factory=list)
     validation: Score | None = None
 
@@ -47,6 +49,7 @@ class PhaseProgress:
         return vars(self) | {
             "pruning": None if self.pruning is None else self.pruning.to_json(),
             "loop": self.loop.dump(),
+            "clipping": vars(self.clipping),
             "validation": None if self.validation is None else vars(self.validation),
         }
 
@@ -57,6 +60,7 @@ class PhaseProgress:
         typed = {
             "pruning": None if pruning is None else PruningResult.from_json(pruning),
             "loop": LoopState.load(dumped["loop"]),
+            "clipping": Clipping(**dumped.get("clipping", {})),
             "validation": None if validation is None else Score(**validation),
         }
         return cls(**{**dumped, **typed})
@@ -96,6 +100,7 @@ def train(
         runtime=x.runtime,
         device=env.device,
         batch_size=x.optim.batch_size,
+        clip_norm=x.optim.clip_norm,
         seed=derive(x.seed, name),
         state=progress.loop,
         progress=display.step,
@@ -115,6 +120,7 @@ def train(
         progress.num_items += epoch.num_items
         progress.seconds += epoch.timing.seconds
         progress.seconds_warming_up += epoch.timing.seconds_warming_up
+        progress.clipping += epoch.clipping or Clipping()
         each = zip(epoch.timing.step_sizes, epoch.timing.step_seconds, strict=True)
         progress.rates += each if x.conventions.mean_of_rates else [epoch.timed]
         point(
@@ -127,6 +133,7 @@ def train(
                 f"validation_{metric}": validation.metric,
                 "validation_loss": validation.loss,
                 "images_per_second": epoch.timed[0] / epoch.timed[1],
+                **_clipping(epoch.clipping, epoch.num_steps),
             },
         )
         display.epoch(done, epoch, validation.metric, rates(done - 1))
@@ -160,7 +167,15 @@ def train(
         learning_rate=_learning_rate(rates) if trained else None,
         metrics=scores,
         pruning=progress.pruning,
+        **_clipping(progress.clipping if trained and x.optim.clip_norm is not None else None, planned.num_steps),
     )
+
+
+def _clipping(clipping: Clipping | None, num_steps: int) -> dict[str, Any]:
+    """As PhaseResult names it."""
+    if clipping is None:
+        return {}
+    return {"clipped_steps": clipping.num_steps / num_steps, "largest_gradient_norm": clipping.largest_norm}
 
 
 def _learning_rate(rates: Schedule) -> LearningRate:

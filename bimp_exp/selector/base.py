@@ -57,6 +57,14 @@ class Selector:
     def check(self, shapes: Sequence[Sequence[int]], target: PruningTarget) -> None:
         """Raise ConfigError where weights of these shapes cannot be pruned so much, before anything is trained."""
 
+    def prunes(self, shape: Sequence[int]) -> bool:
+        """Whether a weight of this shape is ever pruned."""
+        return True
+
+    def without_last_layer(self) -> Selector:
+        """The rule for a network whose last layer is none of the weights, since it is never pruned."""
+        return self
+
     def __call__(self, weights: Mapping[str, Tensor], masks: Masks, target: PruningTarget) -> Masks:
         """New masks; ``weights`` and ``masks`` have the same names and shapes."""
         raise NotImplementedError

@@ -8,13 +8,14 @@ filter still puts out its batch-norm's bias.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from bimp_exp.errors import ConfigError
 from bimp_exp.selector.base import Masks, PruningTarget, Selector, prune_lowest
 
 
@@ -24,10 +25,23 @@ class FilterL2(Selector):
 
     rounding: ClassVar[float | None] = None
 
+    def check(self, shapes: Sequence[Sequence[int]], target: PruningTarget) -> None:
+        """There has to be a convolution."""
+        if not any(self.prunes(shape) for shape in shapes):
+            raise ConfigError(
+                "selector=filter_l2 prunes filters of convolutions, and this network has none: choose another selector"
+            )
+
+    def prunes(self, shape: Sequence[int]) -> bool:
+        """Convolutions only."""
+        return len(shape) > 2
+
     def __call__(self, weights: Mapping[str, Tensor], masks: Masks, target: PruningTarget) -> Masks:
         """Each convolution without its filters of the lowest norm."""
         return {
-            name: _without_filters(w, masks[name], target.fraction_of_remaining) if w.ndim > 2 else masks[name].clone()
+            name: _without_filters(w, masks[name], target.fraction_of_remaining)
+            if self.prunes(w.shape)
+            else masks[name].clone()
             for name, w in weights.items()
         }
 

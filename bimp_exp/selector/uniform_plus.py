@@ -3,14 +3,16 @@
     count_l = round(f R_l),  f = P / sum_l R_l over all layers but the first, P = how many weights are pruned now
 
 As in Lee et al. 2021 the others make up for both: where f would leave the last layer (n weights) fewer than
-m = round(0.2 n), it loses R - m and the layers between share the rest of P. A first layer that is linear is not spared.
+m = round(0.2 n), it loses R - m and the layers between share the rest of P. A first layer that is linear is not spared. Where
+the last layer of the network is never pruned (T5, whose output layer is its embedding), no other takes its part: T5, which has
+no convolution either, is pruned as by Uniform.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bimp_exp.errors import ConfigError
 from bimp_exp.selector.base import Layer, PerLayer, PruningTarget
@@ -22,6 +24,10 @@ class UniformPlus(PerLayer):
     """``last_keeps`` is the share of its weights that the last layer keeps at least."""
 
     last_keeps: Share
+
+    def without_last_layer(self) -> UniformPlus:
+        """All of ``layers`` come before the last one."""
+        return replace(self, last_keeps=0.0)
 
     def counts(self, layers: Sequence[Layer], target: PruningTarget) -> list[int]:
         """Infeasible where more is to be pruned than the middle layers and the share of the last one have."""

@@ -16,10 +16,11 @@ from bimp_exp.dataset.data import Data
 from bimp_exp.errors import TrainingError
 from bimp_exp.lr import Schedule
 from bimp_exp.method.base import Method, MethodContext
+from bimp_exp.optim import clip
 from bimp_exp.runtime import Runtime
 from bimp_exp.seeds import derive
 from bimp_exp.task.base import Task
-from bimp_exp.training.state import EpochMetrics, LoopState, Network, Timing, set_rng_state
+from bimp_exp.training.state import Clipping, EpochMetrics, LoopState, Network, Timing, set_rng_state
 from bimp_exp.training.timer import StepTimer
 
 
@@ -34,6 +35,7 @@ def fit(
     runtime: Runtime,
     device: torch.device,
     batch_size: int,
+    clip_norm: float | None,
     seed: int,
     state: LoopState,
     progress: Callable[[int, int, Tensor, float], None],
@@ -42,6 +44,7 @@ def fit(
     """Train to step ``rates.num_steps``, giving metrics after each epoch; the last may be cut short.
 
     method, context: whose hooks act.
+    clip_norm: of all gradients together (``bimp_exp.optim.clip``), those of pruned weights being 0; None: they stay as they are.
     seed: of this phase; data order, augmentation and dropout follow from it.
     state: where to begin, and all the while where training is.
     progress: called with (steps done, items in the step, loss, rate) after every step.
@@ -62,10 +65,12 @@ def fit(
         num_steps = min(len(batches), rates.num_steps - before)
         if first:
             state.losses, state.statistics = state.losses.to(device), state.statistics.to(device)
+            state.clipping = state.clipping.to(device)
             set_rng_state(state.rng_state)
         else:
             state.losses = torch.zeros(num_steps, device=device)
             state.statistics = task.training_metric.new_statistics(device)
+            state.clipping = torch.zeros(2, dtype=torch.float64, device=device)
             state.num_items, state.timing = 0, Timing()
             torch.manual_seed(derive(seed, "noise", number))  # for dropout, which draws from the global generator
         net.model.train()
@@ -84,6 +89,9 @@ def fit(
             loss, _ = task.loss(outputs, batch)
             torch.autograd.backward(loss + method.penalty(context))
             method.on_gradients(context, step, net.optimizer)
+            if clip_norm is not None:
+                _mask_gradients(weights, masks)
+                clip(net.optimizer, clip_norm, state.clipping)
             net.optimizer.step()
             if masks:
                 with torch.no_grad():
@@ -106,7 +114,20 @@ def fit(
             losses=_finite(state.losses.tolist(), before, number, rates),
             metric=task.training_metric.value(state.statistics),
             timing=state.timing,
+            clipping=None if clip_norm is None else _clipping(state.clipping),
         )
+
+
+def _mask_gradients(weights: list[Tensor], masks: list[Tensor]) -> None:
+    """In place, so that weights which are held at 0 have no part in a norm."""
+    given = [(weight.grad, mask) for weight, mask in zip(weights, masks, strict=True) if weight.grad is not None]
+    if given:
+        torch._foreach_mul_([gradient for gradient, _ in given], [mask for _, mask in given])
+
+
+def _clipping(statistics: Tensor) -> Clipping:
+    num_steps, largest = statistics.tolist()
+    return Clipping(num_steps=int(num_steps), largest_norm=largest)
 
 
 def _finite(losses: list[float], before: int, number: int, rates: Schedule) -> list[float]:

@@ -41,6 +41,7 @@ class LoopState:
     num_done: steps of the phase that are over.
     losses: fp32, one entry per step of the present epoch.
     statistics: of the task, summed over the present epoch.
+    clipping: of the gradients, for the present epoch (``bimp_exp.optim.clip``).
     num_items: of the present epoch.
     rng_state: of the generators that dropout draws from; filled in when the state is saved.
     """
@@ -48,6 +49,7 @@ class LoopState:
     num_done: int = 0
     losses: Tensor = field(default_factory=lambda: torch.zeros(0))
     statistics: Tensor = field(default_factory=lambda: torch.zeros(0))
+    clipping: Tensor = field(default_factory=lambda: torch.zeros(2, dtype=torch.float64))
     num_items: int = 0
     timing: Timing = field(default_factory=Timing)
     rng_state: list[Tensor] = field(default_factory=list)
@@ -63,10 +65,25 @@ class LoopState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Clipping:
+    """In how many steps gradients were clipped, and the largest norm that they had before."""
+
+    num_steps: int = 0
+    largest_norm: float = 0.0
+
+    def __add__(self, other: Clipping) -> Clipping:
+        """Of both together."""
+        return Clipping(
+            num_steps=self.num_steps + other.num_steps, largest_norm=max(self.largest_norm, other.largest_norm)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class EpochMetrics:
     """Loss, metric and timing of one epoch, or of its remainder where the phase ends inside it.
 
     number: 1 for the first of the phase. losses: one a step. metric: of the training items as they were learned from.
+    clipping: None where gradients are not clipped.
     timing: ``seconds`` covers batches, augmentation, forward, backward, optimiser and masks; ``step_seconds`` are read without
     waiting for the device, as the published code does.
     """
@@ -77,6 +94,7 @@ class EpochMetrics:
     losses: list[float]
     metric: float
     timing: Timing
+    clipping: Clipping | None = None
 
     @property
     def timed(self) -> tuple[int, float]:
