@@ -48,11 +48,16 @@ def name_of(group: str, option: str, node: Mapping[str, Any], written: Mapping[s
     """
     if written is None:
         return option
-    if group == "dataset" and written.get("num_classes", "") is None and (place := node.get("root") or node.get("file")):
+    if (
+        group == "dataset"
+        and written.get("num_classes", "") is None
+        and (place := node.get("root") or node.get("file"))
+    ):
         return Path(place).absolute().stem if "file" in node else Path(place).absolute().name
     now, before = (_values(part) for part in (node, written))
     if now["_target_"] == before.get("_target_", now["_target_"]):
-        name, before = (now["name"], before | {"name": now["name"]}) if option == "timm" else (option, before)
+        name = f"timm {now['name']}" if option == "timm" else option
+        before |= {"name": now.get("name")} if option == "timm" else {}
         known = now.keys() & before.keys() if "defaults" in written else now.keys()
         changed = [
             key for key in now if key in known and before.get(key) != now[key] and "${" not in str(before.get(key))

@@ -21,10 +21,11 @@ def resolve(cfg: DictConfig, overrides: Sequence[str] = ()) -> tuple[dict[str, A
     overrides: of the command line, which ``cfg`` has already.
     """
     try:
-        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {first_line(error)}") from None
-    assert isinstance(values, dict)
+    assert isinstance(container, dict)
+    values: dict[str, Any] = {str(key): value for key, value in container.items()}
     run_options = {"plan": values.pop("plan", False)}
     if not isinstance(run_options["plan"], bool):
         raise ConfigError(f"plan={run_options['plan']} must be true or false")
@@ -37,17 +38,17 @@ def resolve(cfg: DictConfig, overrides: Sequence[str] = ()) -> tuple[dict[str, A
     given = {override.key_or_group for override in parse(overrides)}
     for group, node in values.items():
         if isinstance(node, dict) and f"{group}._target_" in given:
-            values[group] = _without_the_replaced(node, str(group), given)
+            values[group] = _without_the_replaced(node, group, given)
     for group in SUPPLIED:
         if isinstance(node := values.get(group), dict) and "_target_" in node:
             node.setdefault("_partial_", True)  # a run gives it what is missing
-    return {str(key): value for key, value in values.items()}, run_options
+    return values, run_options
 
 
 def _without_the_replaced(node: Mapping[str, Any], group: str, given: set[str]) -> dict[str, Any]:
     """``node``, whose class the command line names, without the keys of the option that was there before.
 
-    What the command line gives stays, and what a class of the user's own has from a class of ours, such as ``warmup`` of a schedule.
+    What the command line gives stays, and what a class of the user's own has from one of ours, such as ``warmup`` of a schedule.
     """
     target = node["_target_"]
     if not isinstance(target, str) or not foreign(target):

@@ -1,4 +1,4 @@
-"""A network of the user's own: what goes wrong when it is made or given the data's inputs is one line, before anything else is done."""
+"""A network of the user's own: that it can be made and takes the data's inputs is checked before anything else is done."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def without_values(make: Callable[[], nn.Module]) -> nn.Module:
     except UserError:
         raise
     except Exception:  # such as torch.linspace(...).tolist(), which nothing is wrong with
-        return _explained(make, "model: cannot be made")
+        made: nn.Module = _explained(make, "model: cannot be made")
+        return made
 
 
 def check(model: nn.Module, task: Task, make: Callable[[], nn.Module]) -> None:
@@ -39,7 +40,9 @@ def check(model: nn.Module, task: Task, make: Callable[[], nn.Module]) -> None:
         with torch.device("meta"), torch.no_grad():
             outputs = model(task.example(NUM))
     except Exception:
-        outputs = _explained(lambda: _outputs(make(), task), f"model: {type(model).__name__} does not take this dataset's inputs")
+        outputs = _explained(
+            lambda: _outputs(make(), task), f"model: {type(model).__name__} does not take this dataset's inputs"
+        )
     if isinstance(task, Classification):
         found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
         if found != (NUM, task.num_classes):
