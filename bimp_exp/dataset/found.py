@@ -75,7 +75,8 @@ class FoundImages(Dataset):
     def found(self) -> dict[str, Any]:
         known = self._known
         names = ("image_shape", "num_classes", "num_train_images", "num_test_images", "mean", "std")
-        return {**{name: getattr(known, name) for name in names}, "class_names": self.class_names}
+        named = {} if self.class_names is None else {"class_names": self.class_names}
+        return {name: getattr(known, name) for name in names} | named
 
     def check(self) -> None:
         """Raise ConfigError for a shape of another kind; what depends on the data is compared with them later."""
