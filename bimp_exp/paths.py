@@ -23,3 +23,11 @@ def search_current_folder() -> None:
     """Let modules of the user's own be imported from the current folder, if nothing else that Python searches has the name."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
+
+
+def search_folder(folder: Path) -> None:
+    """The same for ``folder``, also in the processes that this one starts."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+        others = filter(None, [os.environ.get("PYTHONPATH")])
+        os.environ["PYTHONPATH"] = os.pathsep.join([*others, str(folder)])

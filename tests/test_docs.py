@@ -149,9 +149,9 @@ def test_the_example_of_contributing_works_here_and_elsewhere(tmp_path: Path) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         text = "".join(f"{line.removeprefix('+')}\n" for line in lines)
         path.write_text(text.replace("bimp_exp.schedule.half", "mypackage.half"))
-    (command,) = re.findall(r"^PYTHONPATH=MY (python run\.py .*)$", page, re.MULTILINE)
-    line = [sys.executable, str(ROOT / "run.py"), *shlex.split(command.replace("MY", str(tmp_path)))[2:], "plan=true"]
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+    (keys,) = re.findall(r"`python CLONE/run\.py (schedule=half [^`]*)`", page)
+    line = [sys.executable, str(ROOT / "run.py"), "plan=true", *shlex.split(keys)]
+    environment = {**os.environ, "COLUMNS": "200"}
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Half") == 3  # cycles

@@ -38,7 +38,8 @@ def options(*line: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_an_option_as_it_is_written_is_called_by_its_name(group: str, option: str) -> None:
-    assert options(f"{group}={option}", "dataset.subset=200", "dataset.flip=true")[group] == option
+    name = "timm resnet18" if option == "timm" else option
+    assert options(f"{group}={option}", "dataset.subset=200", "dataset.flip=true")[group] == name
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,12 @@ def test_an_option_as_it_is_written_is_called_by_its_name(group: str, option: st
         (["model.depth=8"], "model", "resnet20 depth=8"),
         (["model=resnet32", "model.depth=20"], "model", "resnet32 depth=20"),
         (["model=wrn28_10", "model.dropout=0", "model.widen_factor=1"], "model", "wrn28_10 widen_factor=1 dropout=0"),
-        (["model._target_=torch.nn.Linear"], "model", "Linear depth=20"),
+        (["model._target_=torch.nn.Linear"], "model", "Linear"),
+        (["model._target_=torch.nn.Linear", "model.depth=3"], "model", "Linear depth=3"),
+        (["schedule._target_=torch.nn.Linear"], "schedule", "Linear"),
+        (["model=timm", "model.name=resnet50"], "model", "timm resnet50"),  # not our resnet50
+        (["dataset=image_folder", "dataset.root=pets/cats_dogs/"], "dataset", "cats_dogs"),
+        (["dataset=arrays", "dataset.file=/data/faces.v2.npz"], "dataset", "faces.v2"),
         (["dataset=cifar10", "dataset.root=pets/cats_dogs/", "dataset.num_classes=2"], "dataset", "cats_dogs"),
         (["dataset=cifar10", "dataset.root=/data/cifar", "dataset.validation_fraction=0.2"], "dataset", "cifar10"),
         (["dataset=synthetic", "dataset.num_classes=7"], "dataset", "synthetic num_classes=7"),

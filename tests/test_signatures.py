@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from bimp_exp.config import check
+from bimp_exp.config.compose import Composer
+from bimp_exp.config.resolve import resolve, without_hydra
 from bimp_exp.config.signatures import constant, parameters, required, signature
 from bimp_exp.config.sources import definition
 from bimp_exp.errors import ConfigError
-from tests.conftest import composed
+from tests.conftest import ROOT, composed
 from tests.test_run import run
 
 
@@ -208,7 +211,7 @@ def test_messages_about_classes_of_the_users_own_say_what_to_do(own: Any) -> Non
     name = own(net=NET.replace("dim: int = 8", "dim: int"), half=HALF)
     model = {"_target_": f"{name}.net.Net", "_partial_": True}
     assert refused(model=model) == (
-        f"model.dim is missing: it must be a whole number; {name}.net.Net has no default for it, +model.dim=VALUE adds it"
+        f"model.dim is missing: it must be a whole number; {name}.net.Net has no default for it, ++model.dim=VALUE adds it"
     )
     assert refused(model=model | {"dim": "x"}) == "model.dim=x must be a whole number"
     assert (
@@ -216,11 +219,10 @@ def test_messages_about_classes_of_the_users_own_say_what_to_do(own: Any) -> Non
         == "model.num_classes: leave it out, the data set gives it to the model"
     )
     said = refused(schedule={"_target_": f"{name}.half.Half", "d": 0.5, "norm": "all"})
-    assert said.startswith(
-        f"no such key: schedule.norm; the keys for schedule are d, power, seen, the parameters of {name}.half.Half"
+    assert (
+        said
+        == f"no such key: schedule.norm; the keys for schedule are d, power, seen, the parameters of {name}.half.Half"
     )
-    assert "~schedule.norm" in said
-    assert "--config-dir FOLDER schedule=NAME" in said
     assert (
         refused(model=model | {"dim": 3, "_partial_": False})
         == "model._partial_: leave it out, bimp_exp sets it where it belongs"
@@ -228,6 +230,54 @@ def test_messages_about_classes_of_the_users_own_say_what_to_do(own: Any) -> Non
     assert refused(schedule={"_target_": f"{name}.half.Half", "d": 0.5, "_partial_": True}).startswith(
         "schedule._partial_: leave"
     )
+
+
+def test_a_name_of_a_package_may_be_that_of_a_module_of_it(own: Any) -> None:
+    """As torchvision.models.googlenet is; a module of which nothing of its name is imported stays one."""
+    name = own(net=NET, __init__="from .net import Net as net\nfrom . import half\n", half=HALF)
+    assert definition(f"{name}.net").module == f"{name}.net"
+    assert definition("torchvision.models.googlenet").node.name == "googlenet"
+    with pytest.raises(ConfigError, match="half is a module; name a class or function in it"):
+        definition(f"{name}.half")
+
+
+ROOTED = """
+    from dataclasses import dataclass
+    from bimp_exp.schedule.base import Discounted
+    @dataclass(frozen=True, kw_only=True)
+    class Rooted(Discounted):
+        power: float = 0.5
+"""
+
+
+def of(group: str, *line: str) -> dict[str, Any]:
+    """The configuration of a group after a command line, as a run and as a sweep compose it."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        load = lambda overrides: compose("config", overrides, return_hydra_config=True)  # noqa: E731
+        once = resolve(without_hydra(load(list(line))), line)[0]
+        composer = Composer(load)
+        assert composer(["seed=1", *line]).config[group] == once[group]
+        assert composer(line).config == once
+    node: dict[str, Any] = once[group]
+    return node
+
+
+def test_a_class_of_the_users_own_replaces_the_option_whole(own: Any) -> None:
+    """Of the keys before stay those given on the command line, and those of a base class of ours."""
+    name = own(net=NET, rooted=ROOTED)
+    net, rooted = f"model._target_={name}.net.Net", f"schedule._target_={name}.rooted.Rooted"
+    assert of("model", net) == {"_target_": f"{name}.net.Net", "_partial_": True}
+    assert of("model", net, "model.depth=3")["depth"] == 3  # which is then refused
+    assert of("model", net, "+model.dim=3")["dim"] == 3
+    assert of("schedule", rooted) == {"_target_": f"{name}.rooted.Rooted", "warmup": 0.1}  # norm was ALLR's
+    assert of("schedule", rooted, "schedule.warmup=0.2")["warmup"] == 0.2
+    assert of("schedule", "schedule._target_=bimp_exp.schedule.allr_d1.ALLRd1")["norm"] == "all"
+
+
+@pytest.mark.parametrize("target", ["3", "null", "[torch.nn.Linear]", "{a:1}"])
+def test_a_target_that_is_no_name_is_one_line(target: str) -> None:
+    with pytest.raises(ConfigError, match=r"^model\._target_=.* must be a dotted name"):
+        check.check(composed(f"model._target_={target}"))
 
 
 def test_a_package_in_the_current_folder_is_found_and_trains_also_in_worker_processes(tmp_path: Path) -> None:
@@ -256,3 +306,37 @@ def test_a_package_in_the_current_folder_is_found_and_trains_also_in_worker_proc
         "hydra.sweep.dir=out",
     )
     assert len(list((tmp_path / "out").glob("seed=*/result.json"))) == 2
+
+
+def test_a_package_beside_the_folder_of_options_is_found_from_anywhere(tmp_path: Path) -> None:
+    """In this process and in those of a sweep; hydra.searchpath does the same, and a wrong folder is one line."""
+    (tmp_path / "my" / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "my" / "beside").mkdir()
+    (tmp_path / "my" / "beside" / "__init__.py").write_text(textwrap.dedent(NET))
+    (tmp_path / "my" / "conf" / "model" / "mine.yaml").write_text("_target_: beside.Net\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    tiny = [
+        "budget.epochs=2",
+        "budget.dense_epochs=1",
+        "budget.cycles=1",
+        "dataset.subset=100",
+        "tracking=none",
+        "runtime.threads=1",
+    ]
+    run(
+        elsewhere,
+        "model=mine",
+        "seed=0,1",
+        *tiny,
+        "hydra.launcher.jobs=2",
+        "hydra.sweep.dir=out",
+        "-m",
+        "--config-dir",
+        "../my/conf",
+    )
+    assert len(list((elsewhere / "out").glob("seed=*/result.json"))) == 2
+    for place in ("../my/conf", f"file://{tmp_path}/my/conf"):
+        run(elsewhere, "model=mine", f"hydra.searchpath=[{place}]", "plan=true")
+    done = run(elsewhere, "hydra.searchpath=[../conf]", "plan=true", expect=2)
+    assert done.stderr == f"error: ../conf: there is no such folder ({elsewhere}/../conf)\n"

@@ -25,7 +25,7 @@ from bimp_exp.config import choices, naming
 from bimp_exp.config.messages import explain
 from bimp_exp.config.resolve import resolve
 from bimp_exp.errors import ConfigError, UserError
-from bimp_exp.paths import CONF, PACKAGE, SWEEPS
+from bimp_exp.paths import CONF, PACKAGE, SWEEPS, search_folder
 from bimp_exp.results import provenance
 from bimp_exp.run import plan
 from bimp_exp.run.process import Process
@@ -47,6 +47,7 @@ def run(arguments: Sequence[str]) -> None:
     add_sweeps()
     launcher.register_aliases()
     options = _parse(arguments)
+    _search_beside(options)
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises instead of printing and exiting itself
     version.setbase("1.3")
@@ -90,7 +91,7 @@ def launch(cfg: DictConfig) -> float | None:
 def _launch(cfg: DictConfig) -> float | None:
     hydra = HydraConfig.get()
     launcher.check_single_run(hydra)
-    config, run_options = resolve(cfg)
+    config, run_options = resolve(cfg, hydra.overrides.task)
     choices.check(hydra.runtime.choices, config)
     planned = plan.from_config(config)
     console = Console()
@@ -124,6 +125,18 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     if options.config_path is not None and "://" not in options.config_path:
         options.config_path = str(CONF.parent / options.config_path)
     return options
+
+
+def _search_beside(options: Namespace) -> None:
+    """Let modules be imported that lie beside a folder of the user's own options: MY/mypackage beside MY/conf."""
+    folders = [options.config_dir] if options.config_dir else []
+    for override in (each for each in options.overrides if each.startswith("hydra.searchpath=")):
+        places = choices.parse([override])[0].value()
+        folders += [str(place).removeprefix("file://") for place in (places if isinstance(places, list) else [places])]
+    for folder in (each for each in folders if each and "://" not in each):
+        if not Path(folder).is_dir():
+            raise ConfigError(f"{folder}: there is no such folder ({Path(folder).absolute()})")
+        search_folder(Path(folder).absolute().parent)
 
 
 def _is_from_hydra(error: Exception) -> bool:

@@ -19,20 +19,17 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 import bimp_exp.types
-from bimp_exp.config.signatures import required, signature
-from bimp_exp.config.sources import definition
+from bimp_exp.config.signatures import foreign, required, signature
 from bimp_exp.errors import ConfigError
-from bimp_exp.paths import PACKAGE
 
 RUN = "bimp_exp.run.experiment.Experiment"  # its fields are the keys of conf/config.yaml
 INSTRUCTIONS = {"_target_", "_partial_", "_convert_", "_recursive_"}  # to hydra.utils.instantiate, not parameters
 FACTS = ("image_shape", "num_classes", "class_names", "vocab_size", "tokenizer", "max_length")  # of data
-SUPPLIED = {"model": FACTS, "task": FACTS}  # parameters that a run gives to the option of a group
-REQUESTS = (
-    "plan",
-    "sweep",
-    "recipe",
-)  # keys of conf/config.yaml that are not of the run: what to do with it, and values for options
+SUPPLIED = {  # parameters that a run gives to the option of a group
+    "model": ("image_shape", "num_classes", "vocab_size"),
+    "task": FACTS,
+}
+REQUESTS = ("plan", "sweep", "recipe")  # keys of conf/config.yaml that are not of the run itself
 
 
 def check(values: Mapping[str, Any]) -> None:
@@ -47,7 +44,9 @@ def check_part(values: Any, group: str) -> None:
     _check_node(values, values["_target_"], group)
 
 
-def _check_node(values: Mapping[str, Any], target: str, path: str) -> None:
+def _check_node(values: Mapping[str, Any], target: Any, path: str) -> None:
+    if not isinstance(target, str):
+        raise ConfigError(f"{_join(path, '_target_')}={plain(target)} must be a dotted name, package.module.Name")
     supplied = SUPPLIED.get(path, ())
     found = signature(target)
     hints = {name: hint for name, hint in found.hints.items() if name not in supplied}
@@ -58,7 +57,7 @@ def _check_node(values: Mapping[str, Any], target: str, path: str) -> None:
             raise ConfigError(f"{_join(path, name)}: leave it out, the data set gives it to the {path}")
         if not found.more:
             said = no_such_key(_join(path, name), [*hints, *(() if path else REQUESTS)])
-            raise ConfigError(said + (_advice(target, path, name) if _foreign(target) else ""))
+            raise ConfigError(said + (f", the parameters of {target}" if foreign(target) else ""))
     for name in sorted(required(target) - values.keys() - {*supplied}):
         raise ConfigError(_missing(_join(path, name), target, hints[name]))
     for name, value in values.items():
@@ -67,10 +66,6 @@ def _check_node(values: Mapping[str, Any], target: str, path: str) -> None:
             _check_node(value, value["_target_"], key)
         elif name in hints:
             _check_value(key, value, hints[name])
-
-
-def _foreign(target: str) -> bool:
-    return definition(target).module.partition(".")[0] != PACKAGE.name
 
 
 def no_such_key(key: str, legal: Collection[str]) -> str:
@@ -83,21 +78,13 @@ def no_such_key(key: str, legal: Collection[str]) -> str:
     return f"no such key: {key}{hint}; {keys}"
 
 
-def _advice(target: str, path: str, name: str) -> str:
-    """How a key that is no parameter of a class of the user's own comes to be there, and how to be rid of it."""
-    return (
-        f", the parameters of {target}. If {name} is from the option chosen before, take it out with ~{path}.{name}, or write "
-        f"FOLDER/{path}/NAME.yaml and give --config-dir FOLDER {path}=NAME"
-    )
-
-
 def _missing(key: str, target: str, hint: str) -> str:
     kind = _kind(hint)
     if "." not in key and kind is None:
         return f"{key} is missing: it must be one of its group's options, see conf/{key}"
     legal = "" if kind is None else f": it must be {describe(kind)}"
     return f"{key} is missing{legal}" + (
-        f"; {target} has no default for it, +{key}=VALUE adds it" if _foreign(target) else ""
+        f"; {target} has no default for it, ++{key}=VALUE adds it" if foreign(target) else ""
     )
 
 

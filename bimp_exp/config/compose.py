@@ -51,7 +51,7 @@ class Composer:
         plain = [
             o
             for o in parsed
-            if o.type == OverrideType.CHANGE and o.key_or_group not in groups and not o.package and not _is_request(o)
+            if o.type == OverrideType.CHANGE and o.key_or_group not in groups and not o.package and not _is_special(o)
         ]
         base, interpolated, _ = self._base([o.input_line or "" for o in parsed if o not in plain])
         made: Composed = pickle.loads(base)  # a copy, ten times as fast as deepcopy
@@ -74,7 +74,7 @@ class Composer:
 
     def _whole(self, overrides: list[str]) -> tuple[Composed, DictConfig]:
         config = self._load(overrides)
-        values, run_options = resolve(without_hydra(config))
+        values, run_options = resolve(without_hydra(config), config.hydra.overrides.task)
         choices.check(config.hydra.runtime.choices, values)
         runtime = config.hydra.runtime
         return Composed(
@@ -82,9 +82,10 @@ class Composer:
         ), config
 
 
-def _is_request(override: Override) -> bool:
-    """Whether the override says what to do with the configuration, which is the same for all runs."""
-    return override.key_or_group.partition(".")[0] in REQUESTS
+def _is_special(override: Override) -> bool:
+    """Whether the override says what to do with the configuration, which is the same for all runs, or replaces an option."""
+    first, _, last = override.key_or_group.partition(".")
+    return first in REQUESTS or last == "_target_"
 
 
 def _set(config: dict[str, Any], override: Override, interpolated: str) -> bool:

@@ -18,18 +18,19 @@ FACTS = ("image_shape", "num_classes", "num_train_images", "num_test_images")  #
 
 
 def options(choices: Mapping[str, Any], config: Mapping[str, Any], folders: Sequence[str]) -> dict[str, Any]:
-    """Our config groups and the option of each, those of model and dataset by ``name_of``.
+    """Our config groups and the option of each, by ``name_of`` those of model and dataset and where another class is named.
 
     choices: as Hydra tells them. config: resolved. folders: where Hydra looks for options, the first wins.
     """
     chosen = {
         key: value for key, value in choices.items() if not key.startswith(("hydra", "sweeps", "recipe")) and value
     }
-    for group in ("model", "dataset"):
-        if group in chosen and isinstance(node := config.get(group), Mapping):
-            chosen[group] = name_of(
-                group, str(chosen[group]), node, _written(group, str(chosen[group]), tuple(folders))
-            )
+    for group, option in chosen.items():
+        if not isinstance(node := config.get(group), Mapping):
+            continue
+        written = _written(group, str(option), tuple(folders))
+        if group in ("model", "dataset") or (written or node).get("_target_", node["_target_"]) != node["_target_"]:
+            chosen[group] = name_of(group, str(option), node, written)
     return chosen
 
 
@@ -41,14 +42,22 @@ def folders(runtime: Any) -> tuple[str, ...]:
 def name_of(group: str, option: str, node: Mapping[str, Any], written: Mapping[str, Any] | None) -> str:
     """The name of ``node``, of which the file of ``option`` has ``written``; None: there is none to compare with.
 
-    A model is the option with the keys that differ, ``resnet20 depth=8``. Data whose FACTS differ are the folder that they lie in,
-    or without one the option with those facts. Another ``_target_`` is the name of that class with all of its keys.
+    A model is the option with the keys that differ, ``resnet20 depth=8``, one of timm its name there. Data whose FACTS differ are
+    the folder that they lie in, or without one the option with those facts; data whose facts are read from them are called by
+    their folder or file. Another ``_target_`` is the name of that class with all of its keys.
     """
     if written is None:
         return option
+    if (
+        group == "dataset"
+        and written.get("num_classes", "") is None
+        and (place := node.get("root") or node.get("file"))
+    ):
+        return Path(place).absolute().stem if "file" in node else Path(place).absolute().name
     now, before = (_values(part) for part in (node, written))
     if now["_target_"] == before.get("_target_", now["_target_"]):
-        name = option
+        name = f"timm {now['name']}" if option == "timm" else option
+        before |= {"name": now.get("name")} if option == "timm" else {}
         known = now.keys() & before.keys() if "defaults" in written else now.keys()
         changed = [
             key for key in now if key in known and before.get(key) != now[key] and "${" not in str(before.get(key))

@@ -15,6 +15,7 @@ NEUTRAL = frozenset(
         "_target_",  # of the whole: always bimp_exp's Experiment, wherever that lies in this version
         "dataset.cache",
         "dataset.download",
+        "dataset.file",
         "dataset.num_workers",
         "dataset.root",
         "plan",

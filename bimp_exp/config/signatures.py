@@ -21,10 +21,14 @@ FIELDS = {"dataclass", "define", "frozen", "mutable"}  # decorators that make pa
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """hints: parameter -> type hint as written, "" without one; optional: parameters with a default; more: takes any other."""
+    """hints: parameter -> type hint as written, "" without one; optional: parameters with a default; more: takes any other.
+
+    ours: parameters that a class of this package declares, be it a base of the user's own.
+    """
 
     hints: Mapping[str, str]
     optional: frozenset[str]
+    ours: frozenset[str]
     more: bool = False
 
 
@@ -36,7 +40,7 @@ def signature(target: str) -> Signature:
         bound = found.owner is not None and "staticmethod" not in _decorators(found.node)
         return _of_function(found.node, found.module, bound=bound)
     fields: list[tuple[ast.ClassDef, str]] = []
-    first = Signature(hints={}, optional=frozenset())
+    first = Signature(hints={}, optional=frozenset(), ours=frozenset())
     for node, module in _ancestry(found, whole=True):
         own = next((s for s in node.body if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
         if own is not None:
@@ -44,13 +48,14 @@ def signature(target: str) -> Signature:
             break
         if FIELDS & _decorators(node):
             fields.append((node, module))
-    hints, optional = dict(first.hints), set(first.optional)
+    hints, optional, ours = dict(first.hints), set(first.optional), set(first.ours)
     for node, module in reversed(fields):
         for statement in _fields(node):
             name = ast.unparse(statement.target)
             hints[name] = _hint(statement.annotation, module)
             (optional.add if _has_default(statement) else optional.discard)(name)
-    return Signature(hints=hints, optional=frozenset(optional), more=first.more)
+            (ours.add if _is_ours(module) else ours.discard)(name)
+    return Signature(hints=hints, optional=frozenset(optional), ours=frozenset(ours), more=first.more)
 
 
 def parameters(target: str) -> Mapping[str, str]:
@@ -62,8 +67,16 @@ def parameters(target: str) -> Mapping[str, str]:
 def required(target: str) -> frozenset[str]:
     """The parameters that a configuration must give: here all, elsewhere those without a default in Python."""
     found = signature(target)
-    ours = definition(target).module.split(".")[0] == PACKAGE.name
-    return frozenset(found.hints) - (frozenset() if ours else found.optional)
+    return frozenset(found.hints) - (found.optional if foreign(target) else frozenset())
+
+
+def foreign(target: str) -> bool:
+    """Whether the class or function lies outside this package."""
+    return not _is_ours(definition(target).module)
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == PACKAGE.name
 
 
 @cache
@@ -113,6 +126,7 @@ def _of_function(function: ast.FunctionDef, module: str, *, bound: bool) -> Sign
     return Signature(
         hints={a.arg: _hint(a.annotation, module) if a.annotation else "" for a in every},
         optional=frozenset(a.arg for a in with_default),
+        ours=frozenset(a.arg for a in every if _is_ours(module)),
         more=given.kwarg is not None,
     )
 

@@ -63,7 +63,11 @@ def _follow(name: str, target: str) -> Definition | str:
         raise ConfigError(f"_target_: {_absent(module, target)}")
     rest = name[len(module) + 1 :].split(".")
     if rest == [""]:
-        raise ConfigError(f"_target_: {target} is a module; name a class or function in it")
+        package, _, last = module.rpartition(".")  # which may bind its module's name to something of that name in it
+        meant = _elsewhere(package, [last], target) if package and defines(package, last) else module
+        if meant == module:
+            raise ConfigError(f"_target_: {target} is a module; name a class or function in it")
+        return meant
     names = names_of(module)
     node = names.defined.get(rest[0])
     if node is None:

@@ -63,6 +63,11 @@ class Dataset:
         """What the task needs to know of the data, by the names of its parameters."""
         raise NotImplementedError
 
+    @property
+    def found(self) -> dict[str, Any]:
+        """What was read from the data since the configuration leaves it open, by name; a run records it."""
+        return {}
+
     def check(self) -> None:
         """Raise ConfigError for values that do not fit together; reads no data."""
         _ = self.num_fit_items

@@ -9,7 +9,8 @@ from typing import Literal
 
 from bimp_exp.dataset import cache, sources
 from bimp_exp.dataset.images import Images, InMemory, Source
-from bimp_exp.dataset.readers import MODES, Facts, explained
+from bimp_exp.dataset.pixels import MODES
+from bimp_exp.dataset.readers import Facts, explained
 from bimp_exp.errors import ConfigError, DataError
 
 DECODER = 1  # to be raised when decoding changes, so that no older cache is used

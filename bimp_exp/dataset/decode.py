@@ -14,7 +14,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from bimp_exp.dataset.readers import MODES, words
+from bimp_exp.dataset.pixels import converted, words
 from bimp_exp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,11 +74,15 @@ class Recipe:
         if len(encoded) < request.size:
             raise DecodeError(f"has changed since it was listed: {len(encoded)} bytes, not {request.size}")
         draw = None if request.seed is None else random.Random(request.seed)
+        image = self.decoded(encoded, draw)
+        return image[:, ::-1] if draw is not None and draw.random() < 0.5 and self.flip else image
+
+    def decoded(self, encoded: bytes, draw: random.Random | None) -> NDArray[np.uint8]:
+        """uint8 [H, W, C] without the flip; DecodeError where it cannot be decoded. draw: of training, None for evaluation."""
         try:
-            image = (_with_pil if self.decoder == "pil" else _with_torchvision)(encoded, self, draw)
+            return (_with_pil if self.decoder == "pil" else _with_torchvision)(encoded, self, draw)
         except Exception as error:  # Pillow raises anything from OSError to SyntaxError
             raise DecodeError(f"not a readable image ({words(error)})") from None
-        return image[:, ::-1] if draw is not None and draw.random() < 0.5 and self.flip else image
 
     def geometry(self, height: int, width: int, draw: random.Random | None) -> tuple[Box, tuple[int, int], Box]:
         """For an image of this size: the crop, the height and width that it is resized to, the crop of that."""
@@ -130,7 +134,7 @@ def _with_pil(encoded: bytes, recipe: Recipe, draw: random.Random | None) -> NDA
     from PIL import Image
 
     with Image.open(io.BytesIO(encoded)) as opened:
-        image = opened.convert(MODES[recipe.shape[0]])
+        image = converted(opened, recipe.shape[0])
     first, (height, width), second = recipe.geometry(image.height, image.width, draw)
     image = image.crop(_corners(first)).resize((width, height), Image.Resampling.BILINEAR).crop(_corners(second))
     return np.asarray(image, np.uint8).reshape(second.height, second.width, -1)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from bimp_exp import cores
 from bimp_exp.dataset import decode, listing
 from bimp_exp.dataset.images import LabelledImages
-from bimp_exp.dataset.readers import MODES, explained
+from bimp_exp.dataset.pixels import MODES
+from bimp_exp.dataset.readers import explained
 from bimp_exp.errors import ConfigError, DataError
 from bimp_exp.types import Count, Natural, Positive
 

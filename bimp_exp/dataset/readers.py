@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import re
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bimp_exp.dataset.images import Images
+from bimp_exp.dataset.pixels import decode, words
 from bimp_exp.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
-MODES = {1: "L", 3: "RGB"}  # channels -> what Pillow converts to
 ROWS = 1000  # of a parquet file in memory at a time
 ARRAY_PARTS = {  # names in a pickled NumPy array, by versions of NumPy and Python
     "numpy.ndarray",
@@ -76,7 +75,7 @@ def read_parquet(files: list[Path], facts: Facts) -> Images:
     for file in files:
         first = len(labels)
         for row, (encoded, label) in enumerate(rows(file)):
-            images.append(_decode(encoded, f"{file}: row {row}", facts))
+            images.append(decode(encoded, f"{file}: row {row}", facts.shape))
             labels.append(label)
         if len(labels) == first:
             raise DataError(f"{file}: has no rows")
@@ -95,7 +94,7 @@ def read_folders(folder: Path, names: list[Path], facts: Facts) -> Images:
         for label, (kind, files) in enumerate(images_by_class(folder, [name.name for name in names]))
         for name in files
     ]
-    images = [_decode(file.read_bytes(), str(file), facts) for file, _ in found]
+    images = [decode(file.read_bytes(), str(file), facts.shape) for file, _ in found]
     return Images(images=np.stack(images), labels=np.asarray([label for _, label in found], np.int64))
 
 
@@ -154,6 +153,38 @@ class _Unpickler(pickle.Unpickler):
 def rows(file: Path) -> Iterator[tuple[bytes, int]]:
     """Pairs (encoded image, label) of a parquet file; DataError where it or a row is damaged."""
     import pyarrow as pa
+
+    table, image, label = _table(file)
+    row = 0
+    try:
+        for batch in table.iter_batches(ROWS, columns=[image, label]):
+            encoded = batch.column(image).field("bytes").to_pylist()
+            for image_bytes, number in zip(encoded, batch.column(label).to_pylist(), strict=True):
+                if image_bytes is None or number is None:
+                    raise DataError(f"{file}: row {row}: no {'image bytes' if image_bytes is None else 'label'}")
+                yield image_bytes, number
+                row += 1
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file}: damaged ({words(error)})") from None
+
+
+def labels(file: Path) -> list[int]:
+    """The labels of a parquet file, without its images; DataError where it is damaged or one is missing."""
+    import pyarrow as pa
+
+    table, _, label = _table(file)
+    try:
+        found: list[int | None] = table.read([label]).column(label).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file}: damaged ({words(error)})") from None
+    if None in found:
+        raise DataError(f"{file}: row {found.index(None)}: no label")
+    return [number for number in found if number is not None]
+
+
+def _table(file: Path) -> tuple[Any, str, str]:
+    """A parquet file, not read yet, and the names of its columns with images and labels."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
@@ -168,34 +199,7 @@ def rows(file: Path) -> Iterator[tuple[bytes, int]]:
             f"{file}: needs a struct column with 'bytes' and an integer column 'fine_label' or 'label', "
             f"has {', '.join(schema.names)}"
         )
-    row = 0
-    try:
-        for batch in table.iter_batches(ROWS, columns=[image[0], label[0]]):
-            encoded = batch.column(image[0]).field("bytes").to_pylist()
-            for image_bytes, number in zip(encoded, batch.column(label[0]).to_pylist(), strict=True):
-                if image_bytes is None or number is None:
-                    raise DataError(f"{file}: row {row}: no {'image bytes' if image_bytes is None else 'label'}")
-                yield image_bytes, number
-                row += 1
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: damaged ({words(error)})") from None
-
-
-def _decode(encoded: bytes, where: str, facts: Facts) -> NDArray[np.uint8]:
-    """One encoded image -> uint8 [C, H, W]."""
-    import numpy as np
-    from PIL import Image
-
-    channels, height, width = facts.shape
-    try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            size = image.size
-            pixels = np.asarray(image.convert(MODES[channels]), np.uint8) if size == (width, height) else None
-    except Exception as error:  # Pillow raises anything from OSError to SyntaxError
-        raise DataError(f"{where}: not a readable image ({words(error)})") from None
-    if pixels is None:
-        raise DataError(f"{where}: {size[0]} x {size[1]} pixels, but dataset.image_shape says {width} x {height}")
-    return pixels.reshape(height, width, channels).transpose(2, 0, 1)
+    return table, image[0], label[0]
 
 
 def _check_labels(labels: NDArray[np.int64], facts: Facts, where: str) -> None:
@@ -215,8 +219,3 @@ def explained(root: str | None) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(f"dataset.root={root}: cannot read {error.filename or 'it'} ({error.strerror})") from None
-
-
-def words(error: Exception) -> str:
-    """An error of a library in one line."""
-    return (str(error).splitlines() or [""])[0] or type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -32,9 +33,14 @@ def read(path: str | Path, key: str) -> dict[str, Tensor]:
     return state
 
 
-def check(state: dict[str, Tensor], model: nn.Module, key: str) -> dict[str, Tensor]:
-    """``state``; DataError that begins with ``key`` where it does not fit ``model``, whose tensors may have no values."""
-    wanted = model.state_dict()
+def check(
+    state: dict[str, Tensor], model: nn.Module, key: str, *, left_over: tuple[str, ...] = ()
+) -> dict[str, Tensor]:
+    """``state``; DataError that begins with ``key`` where it does not fit ``model``, whose tensors may have no values.
+
+    left_over: beginnings of names of the model's that ``state`` need not have.
+    """
+    wanted = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(left_over)}
     for name in sorted(wanted.keys() | state.keys()):
         theirs = _describe(state[name], state[name].device.type) if name in state else "absent"
         ours = _describe(wanted[name], "cpu") if name in wanted else "absent"
@@ -45,16 +51,24 @@ def check(state: dict[str, Tensor], model: nn.Module, key: str) -> dict[str, Ten
     return state
 
 
-def load(model: nn.Module, path: str, *, key: str, left_over: str) -> None:
+def load(model: nn.Module, path: str, *, key: str, left_over: str = "", heads: Sequence[str] = ()) -> None:
     """Copy the state_dict in ``path`` into ``model``, but for the entries whose names begin with ``left_over``.
 
     DataError that begins with ``key`` and the path where it does not fit; a network without values is only compared.
+
+    heads: modules that stay as they are where their tensors have another shape in the file: they are for other classes.
     """
     where = f"{key}={path}"
-    state = {name: tensor for name, tensor in read(path, where).items() if not name.startswith(left_over)}
-    check(state, model, where)
+    skipped: tuple[str, ...] = (left_over,) if left_over else ()
+    state, wanted = read(path, where), model.state_dict()
+    for head in heads:
+        shapes = [(state[n].shape, t.shape) for n, t in wanted.items() if n.startswith(f"{head}.") and n in state]
+        if any(one != other for one, other in shapes):
+            skipped += (f"{head}.",)
+    state = {name: tensor for name, tensor in state.items() if not name.startswith(skipped)}
+    check(state, model, where, left_over=skipped)
     if not any(parameter.is_meta for parameter in model.parameters()):
-        model.load_state_dict(state)
+        model.load_state_dict(state, strict=False)  # all names were checked
 
 
 def _describe(tensor: Tensor, device: str) -> str:

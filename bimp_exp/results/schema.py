@@ -229,6 +229,7 @@ class RunFacts(Json):
 
     metric: name of the task's metric. items: what the data set has many of. starts: how often the run was started.
     metric_signature: what else decides the metric's numbers, such as the tokenisation of BLEU and its version.
+    data: what was read from the data since the configuration leaves it open, such as mean and standard deviation.
     """
 
     name: str
@@ -237,6 +238,7 @@ class RunFacts(Json):
     metric: str
     items: str | None = None
     metric_signature: str | None = None
+    data: dict[str, Any] | None = None
     provenance: dict[str, Any]
     started: str
     starts: int = 1

@@ -93,7 +93,7 @@ def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any],
     """
     theirs, ours = dict(leaves(before)), dict(leaves(now))
     for key in [*theirs, *ours]:
-        matters = not is_neutral(key) or (finished and key == "dataset.root")
+        matters = not is_neutral(key) or (finished and key in ("dataset.root", "dataset.file"))
         if matters and (key in theirs, theirs.get(key)) != (key in ours, ours.get(key)):
             raise UserError(
                 f"{folder} holds a run of another configuration: {key} is {theirs.get(key, 'absent')} there and "

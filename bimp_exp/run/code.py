@@ -35,6 +35,7 @@ ROOTS = (
 )
 OURS = PACKAGE.name
 INSTALLED = {"site-packages", "dist-packages"}
+VERSIONED = {"timm", "transformers"}  # packages whose networks some modules of ours give
 LOGGERS = {"log", "logger", "logging", "warnings"}
 MESSAGES = {"debug", "info", "warning", "error", "exception", "critical", "warn"}
 
@@ -45,7 +46,7 @@ class Reached:
 
     ours: modules of this package that count.
     users: modules that are neither ours, nor of the standard library, nor of an installed package.
-    installed: top-level packages that a target or a module of ``users`` names.
+    installed: top-level packages that a target or a module of ``users`` names, and those of VERSIONED that one of ours does.
     """
 
     ours: Mapping[str, Path]
@@ -94,7 +95,7 @@ def reached(names: Iterable[str]) -> Reached:
                 ours[module] = path
                 todo += [(imported, False) for imported in _imports(module, path)]
         elif INSTALLED & {*path.parts}:
-            if by_user:
+            if by_user or package in VERSIONED:
                 installed[package] = _version(package)
         elif module not in users:
             users[module] = path

@@ -20,7 +20,7 @@ from bimp_exp.optim import SGD
 from bimp_exp.pruning import metrics
 from bimp_exp.pruning import weights as pruning
 from bimp_exp.results.writer import Tracking
-from bimp_exp.run import checkpoint
+from bimp_exp.run import checkpoint, own_network
 from bimp_exp.run import plan as planning
 from bimp_exp.run.plan import Plan
 from bimp_exp.runtime import Runtime
@@ -82,6 +82,7 @@ class Experiment:
         self.dataset.check_files()
         model = self._shapes()
         self._check_task(model)
+        own_network.check(model, self.learning_task, self.network)
         self._check_last_batch(plan, model)
         weights = pruning.prunable(model, every_weight=self.conventions.prune_every_weight)
         self._check_conventions(model)
@@ -98,8 +99,7 @@ class Experiment:
     def _shapes(self) -> nn.Module:
         """The network with tensors that have no values."""
         task = self.learning_task  # the data may make tensors with values for it
-        with torch.device("meta"):
-            return task.build(self.model)
+        return own_network.without_values(lambda: task.build(self.model))
 
     def _check_task(self, model: nn.Module) -> None:
         made_for, wanted = getattr(model, "task", "classification"), self.learning_task.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -61,6 +62,8 @@ def make_env(experiment: Experiment, config: Mapping[str, Any], process: Process
     facts = x.runtime.facts(device, num_threads=process.num_threads(x.runtime))
     start = None if x.dense_checkpoint is None else checkpoint.digest(x.dense_checkpoint)
     known = facts | {"data": data.fingerprint, "start": start}
+    if weights := _weights(config["model"]):
+        known["weights"] = weights
     recipes = keys.phase_keys(config, plan, {})
     return Env(
         experiment=x,
@@ -74,6 +77,12 @@ def make_env(experiment: Experiment, config: Mapping[str, Any], process: Process
         recipes={p.phase.name: recipe for p, recipe in zip(plan.phases, recipes, strict=True)},
         kind=keys.kind(config, facts),
     )
+
+
+def _weights(model: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of each file of trained weights that a model's configuration names."""
+    files = {key: value for key, value in model.items() if key.endswith("weights") and isinstance(value, str)}
+    return {key: checkpoint.digest(path) for key, path in files.items() if Path(path).is_file()}
 
 
 @dataclass(kw_only=True)

@@ -69,6 +69,8 @@ def run(
             }
             if (signature := env.task.metric.signature) is not None:
                 about["metric_signature"] = signature
+            if made.dataset.found:
+                about["data"] = made.dataset.found
             writer.begin(about | {"provenance": facts})
             log = Log(writer=writer, display=Display(console, env.plan, identity["name"]))
             try:

@@ -7,12 +7,24 @@ so that batches, resumed parts and devices add up to the same. Imports no PyTorc
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+
+def build(model: Callable[..., nn.Module], **facts: Any) -> nn.Module:
+    """The network that ``model`` makes, which is given those ``facts`` of the data that it has parameters for.
+
+    One that takes any keyword, as those of torchvision and timm do, is given ``num_classes``.
+    """
+    parameters = inspect.signature(model).parameters
+    more = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    taken = {*parameters, "num_classes"} if more else {*parameters}
+    return model(**{name: value for name, value in facts.items() if name in taken})
 
 
 class Batch(NamedTuple):

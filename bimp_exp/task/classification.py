@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from bimp_exp.task.base import Batch
+from bimp_exp.task.base import Batch, build
 from bimp_exp.types import Share
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class Classification:
     num_classes: int
 
     def build(self, model: Callable[..., nn.Module]) -> nn.Module:
-        """``model(image_shape=..., num_classes=...)``."""
-        return model(image_shape=self.image_shape, num_classes=self.num_classes)
+        """``model(image_shape=..., num_classes=...)``, or with those of them that it has parameters for."""
+        return build(model, image_shape=self.image_shape, num_classes=self.num_classes)
 
     def example(self, num: int, *, like: Tensor | None = None) -> Tensor:
         """Black images, [num, C, H, W]."""

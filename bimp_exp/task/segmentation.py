@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bimp_exp.errors import DataError
-from bimp_exp.task.base import Batch
+from bimp_exp.task.base import Batch, build
 from bimp_exp.types import NonNegative, Share
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ class Segmentation:
         return self.metric
 
     def build(self, model: Callable[..., nn.Module]) -> nn.Module:
-        """``model(image_shape=..., num_classes=...)``."""
-        return model(image_shape=self.image_shape, num_classes=len(self.class_names))
+        """``model(image_shape=..., num_classes=...)``, or with those of them that it has parameters for."""
+        return build(model, image_shape=self.image_shape, num_classes=len(self.class_names))
 
     def example(self, num: int, *, like: Tensor | None = None) -> Tensor:
         """Black images, [num, C, H, W]."""

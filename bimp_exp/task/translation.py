@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from bimp_exp.extras import extra
-from bimp_exp.task.base import Batch
+from bimp_exp.task.base import Batch, build
 from bimp_exp.types import Count, Share
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Translation:
 
     def build(self, model: Callable[..., nn.Module]) -> nn.Module:
         """``model(vocab_size=...)``."""
-        return model(vocab_size=self.tokenizer.vocab_size)
+        return build(model, vocab_size=self.tokenizer.vocab_size)
 
     def example(self, num: int, *, like: Tensor | None = None) -> Pairs:
         """EXAMPLE_TOKENS, or ``max_length`` if that is less, of source and target."""
