@@ -9,8 +9,17 @@ from hydra.utils import instantiate
 
 from tests.conftest import ROOT, composed
 
-CASES = [case for case in json.loads((ROOT / "tests/golden/tasks.json").read_text())["cases"] if case["kind"] == "dense_lr_at"]
-RECIPES = {"DeepLabV3-COCO": "coco", "PSPNet-Cityscapes": "cityscapes", "T5-small-WMT16": "wmt16", "MaxViT-ImageNet": "maxvit"}
+CASES = [
+    case
+    for case in json.loads((ROOT / "tests/golden/tasks.json").read_text())["cases"]
+    if case["kind"] == "dense_lr_at"
+]
+RECIPES = {
+    "DeepLabV3-COCO": "coco",
+    "PSPNet-Cityscapes": "cityscapes",
+    "T5-small-WMT16": "wmt16",
+    "MaxViT-ImageNet": "maxvit",
+}
 TABLE_3 = {  # model, dataset, epochs, batch size, weight decay
     "cifar10": ("resnet_cifar.ResNetCifar", "cifar.Cifar", 200, 128, 5e-4),
     "cifar100": ("wrn.WideResNet", "cifar.Cifar", 200, 128, 5e-4),

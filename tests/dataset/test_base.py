@@ -32,7 +32,9 @@ def test_configuration_names_every_parameter(name: str) -> None:
     make(name).check()
 
 
-@pytest.mark.parametrize("module", ["base", "images", "cifar", "digits", "digit_scenes", "imagenet", "number_words", "synthetic"])
+@pytest.mark.parametrize(
+    "module", ["base", "images", "cifar", "digits", "digit_scenes", "imagenet", "number_words", "synthetic"]
+)
 def test_the_planner_need_not_load_pytorch(module: str) -> None:
     code = f"import sys, bimp_exp.dataset.{module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
