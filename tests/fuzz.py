@@ -24,7 +24,9 @@ from bimp_exp.config import signatures as config
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 GROUPS = {
-    folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in CONF.iterdir() if folder.is_dir()
+    folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
+    for folder in CONF.iterdir()
+    if folder.is_dir() and folder.name != "recipe"  # whose files choose options and have none of their own
 }
 TOP = ("sparsity", "seed", "dense_checkpoint", "plan")
 NEVER = ["{a: 1}", "[[]]", "abc.def", "nan", "-inf", "'1'"]  # no key takes any of them, but for text from the third on

@@ -83,14 +83,14 @@ _SCIENCE = [
              "(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)", "(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.BatchNorm2d)",
              METRICS),
     Mutation("biases-pruned", "biases are prunable", "bimp_exp.pruning.weights:effective_prunable",
-             'weights[f"{name}.weight" if name else "weight"] = weight', """
-             weights[f"{name}.weight" if name else "weight"] = weight
+             'weights[f"{name}.{attribute}" if name else attribute] = weight', """
+             weights[f"{name}.{attribute}" if name else attribute] = weight
              if isinstance(getattr(module, "bias", None), nn.Parameter):
                  weights[f"{name}.bias"] = module.bias
              """, METRICS),
     Mutation("speedup-overall", "the speed-up follows from the sparsity of the whole network",
              "bimp_exp.pruning.metrics:theoretical_speedup",
-             "math.fsum(num * (c.num_weights - c.num_zeros) / c.num_weights for num, c in used)",
+             "math.fsum(num * kept.get(name, 1.0) for name, num in multiply_adds.items() if num)",
              "dense * (1 - sparsity(by_name.values()))", METRICS),
     # Selectors
     Mutation("signed-magnitude", "weights are ranked by w, not |w|", "bimp_exp.selector.global_:Global.__call__",
@@ -181,8 +181,8 @@ _SCIENCE = [
              'derive(seed, "noise", number)', 'derive(seed, "noise")', TRAINING),
     Mutation("seeds-shared", "initial weights and data order come from one stream", "bimp_exp.seeds:derive",
              "(seed, *name)", "(seed, *name[1:])", TOYS),
-    Mutation("last-batch-dropped", "the last, smaller batch of an epoch is dropped", "bimp_exp.training.loop:fit",
-             "-(-len(data.train) // batch_size)", "len(data.train) // batch_size", TRAINING),
+    Mutation("last-batch-dropped", "the last, smaller batch of an epoch is dropped", "bimp_exp.dataset.data:ImageData.num_batches",
+             "-(-len(self.train) // batch_size)", "len(self.train) // batch_size", TRAINING),
     # Optimiser and methods
     Mutation("nesterov-always", "Nesterov without weight decay", "bimp_exp.optim:SGD.build",
              "self.weight_decay > 0 and self.momentum > 0", "self.momentum > 0", TRAINING),

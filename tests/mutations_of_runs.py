@@ -43,8 +43,8 @@ MUTATIONS = [
     Mutation("points-twice", "what another process has logged meanwhile stays in the log", "bimp_exp.run.execute:execute",
              """
              log.restart(state.log)
-             return build_result(env, state, log, started)
-             """, "return build_result(env, state, log, started)", ("tests/test_writer.py",)),
+             result = build_result(env, state, log, started)
+             """, "result = build_result(env, state, log, started)", ("tests/test_writer.py",)),
     # Phases in the store
     Mutation("damage-unnoticed", "a checkpoint is read whatever its checksum says", "bimp_exp.store.phases:content",
              "len(found) != about['size'] or hashlib.sha256(found).hexdigest() != about['sha256']", "False",

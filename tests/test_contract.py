@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from bimp_exp.config import check, signatures
 from bimp_exp.config.resolve import resolve, without_hydra
+from bimp_exp.errors import ConfigError
 from bimp_exp.pruning import weights as prune
 from bimp_exp.run import plan
 from tests import toys
@@ -33,8 +34,12 @@ def test_every_option_composes_checks_plans_and_instantiates(group: str, option:
     extra += ["method=dense"] if (group, option) == ("budget", "dense") else []
     extra += [f"dataset={STAND_INS[option]}"] if group == "task" else []
     cfg = composed(f"{group}={option}", *extra)
-    assert plan.from_config(cfg).num_steps > 0
     instantiate(cfg[group], _convert_="all")
+    if group == "dataset" and any(cfg[group].get(key, "") is None for key in ("num_train_images", "num_train_pairs")):
+        with pytest.raises(ConfigError, match=r"^dataset\.(root|file)=null "):  # it counts what lies there
+            plan.from_config(cfg)
+    else:
+        assert plan.from_config(cfg).num_steps > 0
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)

@@ -39,7 +39,7 @@ def options(*line: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_an_option_as_it_is_written_is_called_by_its_name(group: str, option: str) -> None:
     name = "timm resnet18" if option == "timm" else option
-    assert options(f"{group}={option}", "dataset.subset=200", "dataset.flip=true")[group] == name
+    assert options(f"{group}={option}", "dataset.subset=200", "dataset.split_seed=1")[group] == name
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_a_run_under_way_says_where_it_is(tmp_path: Path, monkeypatch: pytest.Mo
     os.utime(folder / "a" / "metrics.jsonl", (1000, 1000))
     monkeypatch.setattr(status.time, "time", lambda: 1010.0)
     shown = say(folder)
-    assert shown[2].split() == ["running", "phase", "epoch", "images/s", "left", "host"]
+    assert shown[2].split() == ["running", "phase", "epoch", "items/s", "left", "host"]
     name, first, second, epoch, rate, left, host = shown[3].split()
     assert (name, first, second, epoch, rate, host) == ("a", "cycle", "1", "3/4", "9", socket.gethostname())
     assert left == "0:00:10"  # 6 steps are 180 images, at 9 a second, 10 seconds ago

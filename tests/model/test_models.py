@@ -62,8 +62,13 @@ def num_classes_of(name: str) -> int:
     return NUM_CLASSES.get(name, 10)
 
 
+ELSEWHERE = {  # test_segmentation_models.py, test_t5.py, test_timm.py; ../test_counting.py
+    "deeplabv3", "deeplab_tiny", "pspnet", "pspnet_tiny", "t5_small", "t5_tiny", "timm", "maxvit_t", "maxvit_tiny",
+}  # fmt: skip
+
+
 def test_every_option_is_tested_here() -> None:
-    assert {path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")} == set(NUM_PARAMETERS)
+    assert {path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")} - ELSEWHERE == set(NUM_PARAMETERS)
 
 
 @pytest.mark.parametrize("name", NUM_PARAMETERS)
