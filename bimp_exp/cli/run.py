@@ -132,7 +132,9 @@ def _search_beside(options: Namespace) -> None:
     folders = [options.config_dir] if options.config_dir else []
     for override in (each for each in options.overrides if each.startswith("hydra.searchpath=")):
         places = choices.parse([override])[0].value()
-        folders += [str(place).removeprefix("file://") for place in (places if isinstance(places, list) else [places])]
+        folders += [
+            str(place).removeprefix("file://") for place in (places if isinstance(places, list) else [places or ""])
+        ]
     for folder in (each for each in folders if each and "://" not in each):
         if not Path(folder).is_dir():
             raise ConfigError(f"{folder}: there is no such folder ({Path(folder).absolute()})")

@@ -65,7 +65,8 @@ def listed(root: Path, origin: str, test_fraction: float | None) -> Listed:
     shards = next((found for (found,) in readers.parquet_files(root, ("train",)) if found[0].is_file()), None)
     names = None
     if (root / "train").is_dir():
-        names = _class_names(root / "train")
+        if not (names := _class_names(root / "train")):
+            raise DataError(f"{root / 'train'}: has no class folders")
         train, files = _folder(root / "train", names)
         place = next((root / name for name in TESTS if (root / name).is_dir()), None)
         test, more = (None, []) if place is None else _folder(place, names, training=False)

@@ -93,6 +93,9 @@ class ImageFolder(FoundImages):
 
     def _shape(self, parts: Sequence[Items]) -> tuple[int, int, int]:
         """Channels, height and width of all images, as configured or as all their files say."""
+        if self.image_shape is not None:
+            channels, height, width = self.image_shape
+            return channels, height, width
         sizes: dict[tuple[int, int], str] = {}
         grey = True
         for part in parts:
@@ -100,9 +103,6 @@ class ImageFolder(FoundImages):
                 with pixels.opened(encoded, name) as image:
                     sizes.setdefault(image.size, name)
                     grey = grey and image.mode in ("1", "L", "LA")
-        if self.image_shape is not None:
-            channels, *size = self.image_shape
-            return channels, size[0], size[1]
         channels = 1 if grey else 3
         if self.resize is not None:
             return channels, self.resize, self.resize
@@ -146,4 +146,4 @@ class ImageFolder(FoundImages):
 
 
 def _hash(parts: Sequence[str]) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()  # names need not be UTF-8

@@ -82,8 +82,7 @@ class Experiment:
         self.dataset.check_files()
         model = self._shapes()
         self._check_task(model)
-        own_network.check(model, self.learning_task, self.network)
-        self._check_last_batch(plan, model)
+        self._check_last_batch(plan, own_network.check(model, self.learning_task, self.network))
         weights = pruning.prunable(model, every_weight=self.conventions.prune_every_weight)
         self._check_conventions(model)
         context = self.context(model, weights)
@@ -115,9 +114,7 @@ class Experiment:
         if last > 1:
             return
         try:
-            task = self.learning_task
-            with torch.device("meta"):
-                model(task.example(last))
+            own_network.forward(model, self.learning_task, last)
         except ValueError as error:  # batch-norm of a single number
             raise ConfigError(
                 f"optim.batch_size={plan.batch_size}: the last batch of an epoch has {last} of "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,19 +30,19 @@ def without_values(make: Callable[[], nn.Module]) -> nn.Module:
         return made
 
 
-def check(model: nn.Module, task: Task, make: Callable[[], nn.Module]) -> None:
+def check(model: nn.Module, task: Task, make: Callable[[], nn.Module]) -> nn.Module:
     """ConfigError unless the network takes inputs of ``task``, and for classification gives the logits that it needs.
 
-    model: as ``without_values`` gives it. make: makes it with values, for what cannot be computed without.
+    The network with which that was found out: ``model``, which ``without_values`` gave, or one of ``make``, with values.
     """
     if type(model).__module__.partition(".")[0] == PACKAGE.name:
-        return  # the tests check ours
+        return model  # the tests check ours
     try:
-        with torch.device("meta"), torch.no_grad():
-            outputs = model(task.example(NUM))
-    except Exception:
+        outputs = forward(model, task, NUM)
+    except Exception:  # such as a comparison of values
+        model = make()
         outputs = _explained(
-            lambda: _outputs(make(), task), f"model: {type(model).__name__} does not take this dataset's inputs"
+            partial(forward, model, task, NUM), f"model: {type(model).__name__} does not take this dataset's inputs"
         )
     if isinstance(task, Classification):
         found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
@@ -50,11 +51,14 @@ def check(model: nn.Module, task: Task, make: Callable[[], nn.Module]) -> None:
                 f"model: {type(model).__name__} gives {found} for {NUM} images of {task.num_classes} classes; it must give logits, "
                 f"{(NUM, task.num_classes)}"
             )
+    return model
 
 
-def _outputs(model: nn.Module, task: Task) -> Any:
-    with torch.no_grad(), torch.random.fork_rng():
-        return model(task.example(NUM))
+def forward(model: nn.Module, task: Task, num: int) -> Any:
+    """The outputs for an example of ``num`` items, with or without values; the generators stay as they are."""
+    like = next(model.parameters(), torch.zeros(()))
+    with torch.no_grad(), torch.random.fork_rng(devices=()), like.device:  # where it makes tensors of its own, too
+        return model(task.example(num, like=like))
 
 
 def _explained(compute: Callable[[], Any], what: str) -> Any:
