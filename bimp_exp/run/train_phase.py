@@ -109,14 +109,14 @@ def train(
     for epoch in training if planned.num_steps else ():
         done = progress.loop.num_done
         _log_steps(env, epoch, rates, planned, done - epoch.num_steps, point)
-        zeros = evaluator.zeros()
-        invariants.check_masks(zeros, net.masks or method.hard_masks(context))
         progress.validation = validation = evaluator.evaluate("validation")
         if not math.isfinite(validation.loss):
             raise TrainingError(
                 f"the validation loss is {validation.loss} after step {done} of {planned.num_steps} ({name}), "
                 f"at learning rate {rates(done - 1):.6g}: lower lr.initial or the schedule's rate"
             )
+        zeros = evaluator.zeros()  # after the losses: a weight that is not a number is not 0 either
+        invariants.check_masks(zeros, net.masks or method.hard_masks(context))
         progress.num_items += epoch.num_items
         progress.seconds += epoch.timing.seconds
         progress.seconds_warming_up += epoch.timing.seconds_warming_up
