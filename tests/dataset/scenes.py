@@ -1,4 +1,4 @@
-"""Small images with masks, written as COCO and Cityscapes come: a bright box on a dark ground, of the class that its colour says."""
+"""Small images with masks, written as COCO and Cityscapes come: a box on a dark ground, of the class that its brightness says."""
 
 from __future__ import annotations
 
@@ -130,12 +130,14 @@ def write_cityscapes(root: Path) -> Path:
     return root
 
 
-def coco(root: Path, **changes: Any) -> Dataset:
-    """``root`` at 48 pixels, crops of 32; 14 images to train on, 2 to validate on, 4 to test on."""
-    facts = {"resize": 48, "crop": 32, "num_workers": 0, "cache": str(root.parent / "cache")}
-    return make("coco", **({"root": str(root)} | facts | changes))
+def coco(folder: Path, **changes: Any) -> Dataset:
+    """``folder`` at 48 pixels, crops of 32; 14 images to train on, 2 to validate on, 4 to test on."""
+    facts = {"resize": 48, "crop": 32, "num_workers": 0, "cache": str(folder.parent / "cache")}
+    return make("coco", **({"root": str(folder)} | facts | changes))
 
 
-def cityscapes(root: Path, **changes: Any) -> Dataset:
-    """``root`` as it is, crops of 16 x 32; 18 images to train on, 2 to validate on, 4 to test on."""
-    return make("cityscapes", **({"root": str(root), "resize": [32, 64], "crop": [16, 32], "num_workers": 0} | changes))
+def cityscapes(folder: Path, **changes: Any) -> Dataset:
+    """``folder`` as it is, crops of 16 x 32; 18 images to train on, 2 to validate on, 4 to test on."""
+    return make(
+        "cityscapes", **({"root": str(folder), "resize": [32, 64], "crop": [16, 32], "num_workers": 0} | changes)
+    )
