@@ -22,7 +22,6 @@ from tests.test_imagenet_run import at_work_in
 from tests.test_resume import do, same
 from tests.test_run import load, run
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools'
 
 

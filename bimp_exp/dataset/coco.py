@@ -20,7 +20,9 @@ from bimp_exp.extras import extra
 from bimp_exp.task.segmentation import IGNORED
 from bimp_exp.types import Count
 
-LAYOUTS = "{train,val}2017/ with annotations/instances_{train,val}2017.json, or {images,masks}/{train,val}/ with PNG masks"
+LAYOUTS = (
+    "{train,val}2017/ with annotations/instances_{train,val}2017.json, or {images,masks}/{train,val}/ with PNG masks"
+)
 PARTS = ("train", "val")
 
 

@@ -79,21 +79,16 @@ class Recipe:
         import numpy as np
         from PIL.Image import Resampling
 
-        image, mask = _read_image(request.entry.image), _read_mask(request.entry)
-        if image.size != mask.size:
-            raise DecodeError("the image has {} x {} pixels, the mask {} x {}".format(*image.size, *mask.size))
+        image, classes = _read_image(request.entry.image), _read_mask(request.entry)
+        if image.size != classes.size:
+            raise DecodeError("the image has {} x {} pixels, the mask {} x {}".format(*image.size, *classes.size))
         draw = None if request.seed is None else random.Random(request.seed)
         height, width = self.size(image.height, image.width, draw)
-        table = np.frombuffer(request.entry.table, np.uint8)
-        pixels = image.resize((width, height), Resampling.BILINEAR)
         if draw is not None or not self.full_targets:
-            mask = mask.resize((width, height), Resampling.NEAREST)
-        target = table[np.asarray(mask)]
-        if (target == UNKNOWN).any():
-            raise DecodeError(f"the mask has the value {np.asarray(mask)[target == UNKNOWN][0]}, which is no class")
+            classes = classes.resize((width, height), Resampling.NEAREST)
         if draw is None:
-            return np.asarray(pixels), target
-        return self._crop(np.asarray(pixels), target, draw)
+            return np.asarray(image.resize((width, height), Resampling.BILINEAR)), np.asarray(classes)
+        return self._crop(image, np.asarray(classes), draw)
 
     def size(self, height: int, width: int, draw: random.Random | None) -> tuple[int, int]:
         """To which an image of this size is resized."""
@@ -109,24 +104,32 @@ class Recipe:
         return round(self.resize[0] * factor), round(self.resize[1] * factor)
 
     def _crop(
-        self, pixels: NDArray[np.uint8], target: NDArray[np.uint8], draw: random.Random
+        self, image: Image, classes: NDArray[np.uint8], draw: random.Random
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Both flipped or not, and a part of them of the size ``crop``."""
-        import numpy as np
+        """The resized and perhaps flipped image and its ``classes``, which have their size already, in part.
 
-        if draw.random() < 0.5 and self.flip:
-            pixels, target = pixels[:, ::-1], target[:, ::-1]
-        (height, width), (rows, columns) = target.shape, self.crop
+        Only what is cropped is resized; a few pixels differ from those of the whole by a grey level, from rounding.
+        """
+        import numpy as np
+        from PIL.Image import Resampling
+
+        step = -1 if draw.random() < 0.5 and self.flip else 1
+        (height, width), classes = classes.shape, classes[:, ::step]
+        rows, columns = min(height, self.crop[0]), min(width, self.crop[1])
         for _ in range(1 + RETRIES):
-            top = int((max(height - rows, 0) + 1) * draw.random())
-            left = int((max(width - columns, 0) + 1) * draw.random())
-            part = slice(top, top + rows), slice(left, left + columns)
-            counts = np.bincount(target[part].ravel(), minlength=256)[:IGNORED]
+            top, left = int((height - rows + 1) * draw.random()), int((width - columns + 1) * draw.random())
+            part = classes[top : top + rows, left : left + columns]
+            counts = np.bincount(part.ravel(), minlength=256)[:IGNORED]
             if counts.max() <= self.crop_max_class_share * counts.sum():
                 break
-        pixels, target = pixels[part], target[part]
-        missing = (0, rows - target.shape[0]), (0, columns - target.shape[1])
-        return np.pad(pixels, (*missing, (0, 0))), np.pad(target, missing, constant_values=IGNORED)
+        pixels, target = np.zeros((*self.crop, 3), np.uint8), np.full(self.crop, IGNORED, np.uint8)
+        target[:rows, :columns] = part
+        first = left if step == 1 else width - left - columns
+        x, y = (first, first + columns), (top, top + rows)
+        box = (*(each * image.width / width for each in x), *(each * image.height / height for each in y))
+        some = image.resize((columns, rows), Resampling.BILINEAR, box=(box[0], box[2], box[1], box[3]))
+        pixels[:rows, :columns] = np.asarray(some)[:, ::step]
+        return pixels, target
 
 
 def _read_image(path: str) -> Image:
@@ -141,7 +144,8 @@ def _read_image(path: str) -> Image:
 
 
 def _read_mask(entry: Entry) -> Image:
-    """Values, or the indices of a palette; a PNG of fewer bits would have its grey values stretched."""
+    """Classes, of the values or of the indices of a palette; a PNG of fewer bits would have its grey values stretched."""
+    import numpy as np
     import PIL.Image
 
     try:
@@ -154,4 +158,8 @@ def _read_mask(entry: Entry) -> Image:
         raise DecodeError(f"the mask is not readable ({words(error)})") from None
     if not plain:
         raise DecodeError("the mask must be a PNG of 8-bit grey values or of a palette")
-    return mask
+    values = np.asarray(mask)
+    classes = np.frombuffer(entry.table, np.uint8)[values]
+    if (classes == UNKNOWN).any():
+        raise DecodeError(f"the mask has the value {values[classes == UNKNOWN][0]}, which is no class")
+    return PIL.Image.fromarray(classes)

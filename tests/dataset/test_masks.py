@@ -59,6 +59,29 @@ def test_pixels_and_targets_are_flipped_and_cropped_alike(recipe: Recipe, tmp_pa
     assert len(seen) == 60
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_training_is_resize_flip_and_crop_of_the_whole(number: int, tmp_path: Path) -> None:
+    """As torchvision's, in its order; the draws are size, flip, top and left."""
+    noise = np.random.default_rng(0).integers(0, 256, (*scene(number)[1].shape, 3), dtype=np.uint8)
+    for seed in range(20):
+        request = written(tmp_path, number, seed)
+        Image.fromarray(noise).save(tmp_path / "image.png")
+        draw = random.Random(seed)
+        side = 24 + int(73 * draw.random())
+        pixels, classes = (Image.fromarray(each) for each in (noise, scene(number)[1]))
+        pixels, classes = Resize(side)(pixels), Resize(side, InterpolationMode.NEAREST)(classes)
+        if draw.random() < 0.5:
+            pixels, classes = (each.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for each in (pixels, classes))
+        canvas, target = Image.new("RGB", (200, 200)), Image.new("L", (200, 200), 255)
+        canvas.paste(pixels), target.paste(classes)
+        top = int((max(pixels.height - 32, 0) + 1) * draw.random())
+        left = int((max(pixels.width - 40, 0) + 1) * draw.random())
+        box = (left, top, left + 40, top + 32)
+        ours = SHORTER.arrays(request)
+        assert np.array_equal(ours[1], np.asarray(target.crop(box)))
+        assert np.abs(ours[0].astype(int) - np.asarray(canvas.crop(box))).max() <= 1  # rounding
+
+
 def test_the_draws_are_of_their_seed_alone(tmp_path: Path) -> None:
     one, other = (SHORTER.arrays(written(tmp_path, seed=3)) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
