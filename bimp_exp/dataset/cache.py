@@ -11,10 +11,11 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from bimp_exp.dataset.images import Images, Source
 from bimp_exp.errors import DataError, UserError
@@ -48,6 +49,53 @@ def fetch(
             write(note, key.encode())
     train, test = (_open(target, part) for part in PARTS)
     return Source(train=train, test=test, identity=key)
+
+
+def pack(target: Path, pieces: Callable[[], tuple[Iterable[bytes], dict[str, Any]]]) -> dict[str, Any]:
+    """Arrays about the pieces that lie one after the other in ``target``, their ``sizes`` among them.
+
+    pieces: called where they are not there yet; gives them, and arrays to be kept beside them, complete once all were taken.
+    DataError where what is there is damaged.
+    """
+    import numpy as np
+
+    index = target.with_suffix(".npz")  # written last: if it exists, both are complete
+    if not index.exists():
+        with lock(target.parent):
+            if not index.exists():  # nobody was quicker
+                _pack(target, index, *pieces())
+    try:
+        with np.load(index) as facts:
+            arrays = dict(facts)
+        complete = target.stat().st_size == arrays["sizes"].sum()
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        complete = False
+    if not complete:
+        raise DataError(f"{target}: damaged; delete it and its .npz, they will be made again")
+    return arrays
+
+
+def _pack(target: Path, index: Path, pieces: Iterable[bytes], facts: dict[str, Any]) -> None:
+    import numpy as np
+
+    sizes: list[int] = []
+    draft = target.with_name(f".writing-{uuid.uuid4().hex}")
+    try:
+        with explained(target.parent), draft.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+                sizes.append(len(piece))
+            file.flush()
+            os.fsync(file.fileno())
+        with explained(target.parent):
+            draft.rename(target)
+            with draft.open("wb") as file:
+                np.savez(file, sizes=np.asarray(sizes, np.int64), **facts)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(index)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 @contextmanager

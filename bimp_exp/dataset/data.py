@@ -5,7 +5,7 @@ Pixels stay uint8 until a batch is made: x = (pixel / 255 - mean) / std.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, ClassVar, Protocol
@@ -111,6 +111,16 @@ class Normalise:
     def __call__(self, images: Tensor) -> Tensor:
         pixels = images.to(torch.float32, memory_format=self.memory_format)
         return torch.addcmul(self.shift, pixels, self.scale)
+
+
+def normalise(
+    mean: Sequence[float], std: Sequence[float], device: torch.device, memory_format: torch.memory_format | None
+) -> Normalise:
+    """By a mean and a standard deviation for every channel, of pixels in [0, 1]."""
+    means, stds = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (mean, std))
+    return Normalise(
+        scale=1 / (255 * stds), shift=-means / stds, memory_format=memory_format or torch.contiguous_format
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -229,6 +239,4 @@ class ImageData:
         )
 
     def _normalise(self, device: torch.device) -> Normalise:
-        mean = torch.tensor(self.mean, device=device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=device).view(1, -1, 1, 1)
-        return Normalise(scale=1 / (255 * std), shift=-mean / std, memory_format=self.memory_format)
+        return normalise(self.mean, self.std, device, self.memory_format)

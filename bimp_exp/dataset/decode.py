@@ -63,6 +63,10 @@ class Recipe:
     flip: bool
     decoder: Literal["pil", "torchvision"]
 
+    def arrays(self, request: Request) -> tuple[NDArray[np.uint8]]:
+        """The pixels."""
+        return (self.pixels(request),)
+
     def pixels(self, request: Request) -> NDArray[np.uint8]:
         """uint8 [H, W, C]; DecodeError where the file has changed or cannot be decoded."""
         try:

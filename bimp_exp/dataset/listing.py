@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -145,16 +145,9 @@ def _packed(shards: tuple[Path, ...], packs: Path) -> Listing:
     files, places, offsets, sizes, labels = [], [], [], [], []
     digest = hashlib.sha256()
     for place, shard in enumerate(shards):
-        pack = _pack(shard, packs)
+        pack, facts = _pack(shard, packs)
         files.append(str(pack))
-        try:
-            with np.load(pack.with_suffix(".npz")) as facts:
-                size, label = facts["sizes"], facts["labels"]
-            complete = pack.stat().st_size == size.sum()
-        except (OSError, ValueError, KeyError, EOFError):
-            complete = False
-        if not complete:
-            raise DataError(f"{pack}: damaged; delete it and its .npz, they will be made again")
+        size, label = facts["sizes"], facts["labels"]
         sizes.append(size)
         labels.append(label)
         offsets.append(np.cumsum(size) - size)
@@ -171,38 +164,24 @@ def _packed(shards: tuple[Path, ...], packs: Path) -> Listing:
     )
 
 
-def _pack(shard: Path, packs: Path) -> Path:
-    """The file in ``packs`` with the encoded images of ``shard``, one after the other; beside it, as .npz, sizes and labels."""
-    import numpy as np
+def _pack(shard: Path, packs: Path) -> tuple[Path, dict[str, NDArray[np.int64]]]:
+    """The file in ``packs`` with the encoded images of ``shard``, one after the other, and their sizes and labels."""
 
     facts = shard.stat()
     which = f"{PACKING}\0{shard.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
     pack = packs / f"{hashlib.sha256(which.encode()).hexdigest()[:32]}.images"
-    index = pack.with_suffix(".npz")  # written last: if it exists, both are complete
-    if index.exists():
-        return pack
-    with cache.lock(packs):
-        if index.exists():  # another process was quicker
-            return pack
-        sizes, labels = [], []
-        draft = packs / f".writing-{uuid.uuid4().hex}"
-        try:
-            with cache.explained(packs), draft.open("wb") as file:
-                for encoded, label in readers.rows(shard):
-                    file.write(encoded)
-                    sizes.append(len(encoded))
-                    labels.append(label)
-                file.flush()
-                os.fsync(file.fileno())
-            if not sizes:
-                raise DataError(f"{shard}: has no rows")
-            with cache.explained(packs):
-                draft.rename(pack)
-                with draft.open("wb") as file:
-                    np.savez(file, sizes=np.asarray(sizes, np.int64), labels=np.asarray(labels, np.int64))
-                    file.flush()
-                    os.fsync(file.fileno())
-                draft.rename(index)
-        finally:
-            draft.unlink(missing_ok=True)
-    return pack
+    return pack, cache.pack(pack, lambda: _rows(shard))
+
+
+def _rows(shard: Path) -> tuple[Iterator[bytes], dict[str, list[int]]]:
+    """Encoded images, and the labels of those that were taken."""
+    labels: list[int] = []
+
+    def images() -> Iterator[bytes]:
+        for encoded, label in readers.rows(shard):
+            labels.append(label)
+            yield encoded
+        if not labels:
+            raise DataError(f"{shard}: has no rows")
+
+    return images(), {"labels": labels}

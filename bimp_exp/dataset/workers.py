@@ -1,4 +1,4 @@
-"""Worker processes that decode images. They are told the file and the seed of every image and know nothing else.
+"""Worker processes that decode images. They are told the file and the seed of every item and know nothing else.
 
 So the passes of all the runs on a data set share them, and no result depends on how many they are.
 """
@@ -12,14 +12,18 @@ import os
 import signal
 import threading
 from collections.abc import Generator, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from bimp_exp.dataset.decode import DecodeError, Recipe, Request
+from bimp_exp.dataset.decode import DecodeError
 from bimp_exp.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _fork_server: Any = multiprocessing.forkserver._forkserver  # the one of this process
 USUAL = ["__main__"]  # modules that it imports unless told otherwise
@@ -28,34 +32,46 @@ OURS = ["numpy", "PIL.Image", "torch.utils.data"]
 AHEAD = 32  # chunks that are being decoded or wait, at least: of 32 images, two batches or more
 
 
+class Recipe(Protocol):
+    """How items are made of what is on disk; it travels to the workers."""
+
+    def arrays(self, request: Any) -> tuple[NDArray[np.uint8], ...]:
+        """Those of one item; of one size each in a chunk. DecodeError where they cannot be made."""
+        ...
+
+
 class Chunk(NamedTuple):
     """What a worker is asked for."""
 
     recipe: Recipe
-    requests: list[Request]
+    requests: list[Any]
 
 
 class Failure(NamedTuple):
-    """What a worker answers if an image of a chunk, its ``number``, has no pixels."""
+    """What a worker answers if an item of a chunk, its ``number``, cannot be made."""
 
     number: int
     reason: str
 
 
-class Decoder(Dataset[Tensor | Failure]):
+Made = list[Tensor] | Failure
+
+
+class Decoder(Dataset[Made]):
     """What runs in the workers."""
 
-    def __getitem__(self, chunk: Chunk) -> Tensor | Failure:
-        """uint8 [N, H, W, C]."""
-        channels, height, width = chunk.recipe.shape
-        pixels = torch.empty(len(chunk.requests), height, width, channels, dtype=torch.uint8)
-        rows = pixels.numpy()
+    def __getitem__(self, chunk: Chunk) -> Made:
+        """The arrays of a chunk, uint8 [N, ...] each."""
+        made: list[Tensor] = []
         for number, request in enumerate(chunk.requests):
             try:
-                rows[number] = chunk.recipe.pixels(request)
+                arrays = chunk.recipe.arrays(request)
             except DecodeError as error:
                 return Failure(number, str(error))
-        return pixels
+            made = made or [torch.empty(len(chunk.requests), *each.shape, dtype=torch.uint8) for each in arrays]
+            for whole, array in zip(made, arrays, strict=True):
+                whole.numpy()[number] = array
+        return made
 
 
 class Todo(Sampler[Chunk]):
@@ -77,10 +93,10 @@ class Pool:
         """pin_memory: keep what they send where a CUDA device can fetch it while both sides go on."""
         self.num_workers, self.pin_memory = num_workers, pin_memory
         self.process = os.getpid()
-        self.loader: DataLoader[Tensor | Failure] | None = None
+        self.loader: DataLoader[Made] | None = None
         self.todo = Todo()
         self.reader: object = None  # whose chunks are decoded
-        self.decoded: Iterator[Tensor | Failure] = iter(())  # what the workers have sent of it
+        self.decoded: Iterator[Made] = iter(())  # what the workers have sent of it
 
     def turn_to(self, reader: object, chunks: Iterator[Chunk]) -> None:
         """Decode the ``chunks`` of ``reader`` from now on, in order; a pass that was under way is over."""
@@ -102,7 +118,7 @@ class Pool:
             _fork_server._stop()
             _fork_server.set_forkserver_preload(USUAL)
 
-    def _decode(self) -> Iterator[Tensor | Failure]:
+    def _decode(self) -> Iterator[Made]:
         if self.loader is None:
             self.loader = self._start()
         try:
@@ -116,7 +132,7 @@ class Pool:
                 "memory, or of shared memory (/dev/shm), fewer of them help"
             ) from None
 
-    def _start(self) -> DataLoader[Tensor | Failure]:
+    def _start(self) -> DataLoader[Made]:
         some: dict[str, Any] = {}
         if self.num_workers:
             # Not fork: threads of this process may hold locks, and CUDA cannot be used in a fork.

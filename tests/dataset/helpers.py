@@ -27,6 +27,7 @@ CLASSES = ["ant", "bee", "cat"]
 def make(name: str, **changes: Any) -> Dataset:
     """The data set of ``conf/dataset/NAME.yaml`` with some values changed."""
     values = yaml.safe_load((ROOT / "conf" / "dataset" / f"{name}.yaml").read_text()) | changes
+    values.pop("defaults", None)
     module, _, kind = values.pop("_target_").rpartition(".")
     values.pop("defaults", None)
     return getattr(importlib.import_module(module), kind)(**values)
