@@ -13,7 +13,8 @@ from bimp_exp import cores
 from bimp_exp.dataset import coco_masks
 from bimp_exp.dataset.coco_masks import Annotated, Rasterise
 from bimp_exp.dataset.masks import MOST_CLASSES, Entry, Recipe, table_of
-from bimp_exp.dataset.readers import SUFFIXES, words
+from bimp_exp.dataset.pixels import words
+from bimp_exp.dataset.readers import SUFFIXES
 from bimp_exp.dataset.segmented import Listed, Segmented, digest
 from bimp_exp.errors import ConfigError, DataError
 from bimp_exp.extras import extra

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bimp_exp import files
 from bimp_exp.dataset import cache
 from bimp_exp.dataset.decode import DecodeError
-from bimp_exp.dataset.readers import words
+from bimp_exp.dataset.pixels import words
 from bimp_exp.errors import DataError, UserError
 from bimp_exp.extras import extra
 from bimp_exp.task.segmentation import IGNORED

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from bimp_exp.dataset.decode import DecodeError
-from bimp_exp.dataset.readers import words
+from bimp_exp.dataset.pixels import words
 from bimp_exp.task.segmentation import IGNORED
 
 if TYPE_CHECKING:

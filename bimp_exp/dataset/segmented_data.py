@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from bimp_exp.dataset.data import Batches, Normalise
-from bimp_exp.dataset.decode import DecodeError
 from bimp_exp.dataset.masks import Entry, Recipe, Request
 from bimp_exp.dataset.stream import Stream
 from bimp_exp.dataset.workers import Pool
-from bimp_exp.errors import DataError
 from bimp_exp.seeds import derive
 from bimp_exp.task.base import Batch
-from bimp_exp.task.segmentation import IGNORED
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,9 +25,7 @@ class SegmentedData:
     validation_seed: None for un-augmented validation images, else the seed of their fixed augmentation.
     """
 
-    evaluation_batch: ClassVar[int] = (
-        1  # images differ in size, and padding would change what is pooled over all of one
-    )
+    evaluation_batch: ClassVar[int] = 1  # images differ in size; padding would change what is pooled over all of one
     files: ClassVar[Mapping[str, bytes]] = {}
     chunk: ClassVar[int] = 4  # images that a worker makes at a time: large ones
 
@@ -61,25 +56,9 @@ class SegmentedData:
         seed = derive(self.validation_seed, "validation") if fixed else None  # type: ignore[arg-type]
         return iter(self._stream(split, self.evaluation_batch, seed, drops_last=False))
 
-    def first(self, split: Tensor, num: int) -> Batch:
-        """The first ``num`` images at the size that a network sees, black and IGNORED right and below of smaller ones."""
-        recipe = replace(self.recipe, full_targets=False)
-        pairs = []
-        for number in split[:num].tolist():
-            try:
-                pixels, target = recipe.arrays(self.request(number, None))
-            except DecodeError as error:
-                raise DataError(f"{self.name(number)}: {error}") from None
-            pairs.append((torch.tensor(pixels), torch.tensor(target)))
-        height, width = (max(target.shape[side] for _, target in pairs) for side in (0, 1))
-
-        def padded(array: Tensor, value: int) -> Tensor:
-            below, right = height - array.shape[0], width - array.shape[1]
-            return F.pad(array, (*[0, 0] * (array.ndim - 2), 0, right, 0, below), value=value)
-
-        device = self.normalise.scale.device
-        images, targets = zip(*((padded(x, 0), padded(y, IGNORED)) for x, y in pairs), strict=True)
-        return self._batch([torch.stack(images).to(device), torch.stack(targets).to(device)], slice(num))
+    def first(self, split: Tensor, num: int) -> Iterator[Batch]:
+        """The first ``num`` images, one at a time."""
+        return islice(self.batches(split, self.evaluation_batch), num)
 
     def request(self, number: int, seed: int | None) -> Request:
         """For a worker."""
