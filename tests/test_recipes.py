@@ -25,7 +25,7 @@ TABLE_3 = {  # model, dataset, epochs, batch size, weight decay
     "cifar100": ("wrn.WideResNet", "cifar.Cifar", 200, 128, 5e-4),
     "imagenet": ("resnet50.ResNet50", "imagenet.ImageNet", 90, 256, 1e-4),
     "maxvit": ("maxvit.MaxViT", "imagenet.ImageNet", 200, 256, 1e-5),
-    "coco": ("deeplabv3.DeepLabV3", "coco.Coco", 30, 36, 1e-5),
+    "coco": ("deeplabv3.DeepLabV3", "coco.COCO", 30, 36, 1e-5),
     "cityscapes": ("pspnet.PSPNet", "cityscapes.Cityscapes", 300, 12, 1e-5),
     "wmt16": ("t5.T5", "wmt16.Wmt16", 5, 16, 1e-5),
 }

@@ -63,6 +63,7 @@ def test_an_epoch_has_the_golden_number_of_steps(case: dict[str, Any]) -> None:
             num_fit_items=case["inputs"]["num_fit"],
             batch_size=case["inputs"]["batch_size"],
             drops_last=drops_last,
+            items="images",
             prunes="between phases",
             sparsity=0.5,
             loads_dense=False,
