@@ -108,7 +108,7 @@ class Recipe:
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """The resized and perhaps flipped image and its ``classes``, which have their size already, in part.
 
-        Only what is cropped is resized; a few pixels differ from those of the whole by a grey level, from rounding.
+        Only what is cropped is resized; some pixels are a grey level or two from those of the whole, by rounding.
         """
         import numpy as np
         from PIL.Image import Resampling
