@@ -130,6 +130,12 @@ def test_the_factor_of_height_and_width_is_uniform() -> None:
     assert WHOLE.size(1, 1, None) == (60, 80)
 
 
+def test_an_image_keeps_a_pixel(tmp_path: Path) -> None:
+    for recipe in (SHORTER, WHOLE):
+        tiny = replace(recipe, scale=(0.001, 0.001))
+        assert (tiny.arrays(written(tmp_path, seed=0))[1] != 255).sum() == 1
+
+
 def test_a_crop_of_mostly_one_class_is_drawn_again(tmp_path: Path) -> None:
     """A crop of 8 x 8 of 60 x 80 pixels lies inside the box or the ground most of the time."""
     small = replace(WHOLE, scale=(1, 1), crop=(8, 8))
