@@ -95,20 +95,20 @@ class Recipe:
         if isinstance(self.resize, int):
             shorter = self.resize
             if draw is not None:
-                low, high = (int(self.resize * factor) for factor in self.scale)
+                low, high = (max(1, int(self.resize * factor)) for factor in self.scale)
                 shorter = low + int((high - low + 1) * draw.random())
             longer = int(shorter * max(height, width) / min(height, width))
             return (shorter, longer) if height <= width else (longer, shorter)
         low_factor, high_factor = (1.0, 1.0) if draw is None else self.scale
         factor = low_factor if draw is None else low_factor + (high_factor - low_factor) * draw.random()
-        return round(self.resize[0] * factor), round(self.resize[1] * factor)
+        return max(1, round(self.resize[0] * factor)), max(1, round(self.resize[1] * factor))
 
     def _crop(
         self, image: Image, classes: NDArray[np.uint8], draw: random.Random
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """The resized and perhaps flipped image and its ``classes``, which have their size already, in part.
 
-        Only what is cropped is resized; a few pixels differ from those of the whole by a grey level, from rounding.
+        Only what is cropped is resized; some pixels are a grey level or two from those of the whole, by rounding.
         """
         import numpy as np
         from PIL.Image import Resampling
