@@ -91,7 +91,7 @@ class Part:
 def has_both(row: tuple[str | None, str | None]) -> TypeGuard[Pair]:
     """Whether both sides are more than white space."""
     de, en = row
-    return bool(de and en) and not (de.isspace() or en.isspace())
+    return bool(de and en and not de.isspace() and not en.isspace())
 
 
 def find(root: Path) -> dict[str, Part]:

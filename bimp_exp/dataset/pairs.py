@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Corpus:
     """N pairs: source i is ``ids[offsets[2 i] : offsets[2 i + 1]]``, target i what follows, up to ``offsets[2 i + 2]``.
 
-    ids: without EOS, which a batch adds. max_length: tokens of a source or target in a batch, EOS included; longer ones are cut off.
+    ids: without EOS, which a batch adds. max_length: tokens of a source or target in a batch, EOS included; the rest is cut off.
     reference: the text of target i, as it was written.
     """
 
@@ -54,7 +54,8 @@ class Corpus:
 
     def _lengths(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Without EOS."""
-        return np.minimum(self.offsets[places + 1] - self.offsets[places], self.max_length - 1)
+        lengths: NDArray[np.int64] = self.offsets[places + 1] - self.offsets[places]
+        return np.minimum(lengths, self.max_length - 1)
 
     def _padded(self, places: NDArray[np.int64], filler: int) -> Tensor:
         """int64 [B, longest] of the sentences between ``offsets[place]`` and ``offsets[place + 1]``."""

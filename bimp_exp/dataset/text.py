@@ -148,8 +148,8 @@ class SmallPairs(SentencePairs):
 
         corpus, used, fit = self._corpus(self._pairs), self._used(), self.num_fit_items
         identity = hashlib.sha256(repr((self._pairs, self.num_train_pairs, self._prefix)).encode()).hexdigest()
-        test = torch.arange(self.num_train_pairs, len(self._pairs))
-        train, validation, test = (PairSplit(corpus=corpus, which=which) for which in (used[:fit], used[fit:], test))
+        tested = torch.arange(self.num_train_pairs, len(self._pairs))
+        train, validation, test = (PairSplit(corpus=corpus, which=which) for which in (used[:fit], used[fit:], tested))
         return Splits(train, validation.first(self.eval_subset), test, identity)
 
     @cached_property

@@ -50,8 +50,8 @@ class WMT16(SentencePairs):
     def check(self) -> None:
         if self.tokenizer is None:
             raise ConfigError(
-                "dataset.tokenizer=null must be a model of sentencepiece, a folder with spiece.model, or bytes; where it is not given it "
-                "is model.weights, a folder that has both"
+                "dataset.tokenizer=null must be a model of sentencepiece, a folder with spiece.model, or bytes; where it is not "
+                "given it is model.weights"
             )
         super().check()
 
