@@ -1,9 +1,9 @@
 """Sentences of a small grammar in English and German: translation without files, in both directions.
 
-An optional adverb, a subject, a verb in the past and one or two objects: "Yesterday the man wanted the big chair." is "Gestern wollte
-der Mann den großen Stuhl." An object is an article, an adjective and a noun, or a number from 2 to 99, an adjective and a noun in
-the plural. In German the verb is the second part of the sentence and agrees with the subject, an article and an adjective agree
-with the noun's gender and with the case, and a number is one word.
+An optional adverb, a subject, a verb in the past and one or two objects: "Yesterday the man wanted the big chair." is "Gestern
+wollte der Mann den großen Stuhl." An object is an article, an adjective and a noun, or a number from 2 to 99, an adjective and a
+noun in the plural. In German the verb is the second part of the sentence and agrees with the subject, an article and an adjective
+agree with the noun's gender and with the case, and a number is one word.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def _pairs(words: str) -> list[tuple[str, str]]:
     return list(zip(english, german, strict=True))
 
 
-ADVERBS = _pairs("yesterday gestern today heute often oft sometimes manchmal then dann later später once einmal soon bald")
+ADVERBS = _pairs(
+    "yesterday gestern today heute often oft sometimes manchmal then dann later später once einmal soon bald"
+)
 PEOPLE = _nouns("""
 man men m Mann Männer
 woman women f Frau Frauen
@@ -88,7 +90,9 @@ ADJECTIVES = _pairs(
 )
 VERBS = [  # English, German with a subject in the singular; the plural has one more n or en
     *_pairs("wanted wollte bought kaufte had hatte brought brachte sold verkaufte painted malte needed brauchte"),
-    *_pairs("showed zeigte liked mochte chose wählte saw sah found fand took nahm carried trug forgot vergaß lost verlor"),
+    *_pairs(
+        "showed zeigte liked mochte chose wählte saw sah found fand took nahm carried trug forgot vergaß lost verlor"
+    ),
 ]
 THE_SUBJECT = {"m": "der", "f": "die", "n": "das"}
 THE_OBJECT = {"m": ("den", "en"), "f": ("die", "e"), "n": ("das", "e")}  # article, ending of the adjective

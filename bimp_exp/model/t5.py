@@ -48,7 +48,9 @@ class T5(nn.Module):
         rows = vocab_size if num_embeddings is None else num_embeddings
         if rows < vocab_size:
             raise ConfigError(f"model.num_embeddings={rows} must be at least {vocab_size}, the ids of the tokenizer")
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when transformers is imported: nothing here is to be downloaded
+        os.environ.setdefault(
+            "HF_HUB_OFFLINE", "1"
+        )  # read when transformers is imported: nothing here is to be downloaded
         with extra("tasks", "model=t5"):
             from transformers import T5Config, T5ForConditionalGeneration
         config = T5Config(
@@ -69,9 +71,10 @@ class T5(nn.Module):
 
     def forward(self, pairs: Pairs) -> Tensor:
         source, decoder = pairs
+        mask = None if source.is_meta else (source != PAD).long()  # transformers looks into it, where there are values
         with parametrize.cached():  # a feed-forward layer of transformers reads its weight three times
             logits: Tensor = self.t5(
-                input_ids=source, attention_mask=(source != PAD).long(), decoder_input_ids=decoder, use_cache=False
+                input_ids=source, attention_mask=mask, decoder_input_ids=decoder, use_cache=False
             ).logits
         return logits
 
