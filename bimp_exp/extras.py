@@ -17,5 +17,6 @@ def extra(name: str, wanted_by: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        package = (error.name or "a package").partition(".")[0]
+        cause = error if error.name else error.__cause__  # transformers raises one of its own
+        package = (getattr(cause, "name", None) or "another package").partition(".")[0]
         raise ConfigError(f"{wanted_by} needs {package}: pip install 'bimp-exp[{name}]'") from None

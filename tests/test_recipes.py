@@ -27,7 +27,7 @@ TABLE_3 = {  # model, dataset, epochs, batch size, weight decay
     "maxvit": ("maxvit.MaxViT", "imagenet.ImageNet", 200, 256, 1e-5),
     "coco": ("deeplabv3.DeepLabV3", "coco.COCO", 30, 36, 1e-5),
     "cityscapes": ("pspnet.PSPNet", "cityscapes.Cityscapes", 300, 12, 1e-5),
-    "wmt16": ("t5.T5", "wmt16.Wmt16", 5, 16, 1e-5),
+    "wmt16": ("t5.T5", "wmt16.WMT16", 5, 16, 1e-5),
 }
 
 

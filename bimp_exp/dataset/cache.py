@@ -1,6 +1,6 @@
-"""Decoded images as memory-mapped ``.npy`` files, decoded once however many processes ask at once.
+"""Prepared data as memory-mapped files, prepared once however many processes ask at once.
 
-``FOLDER/KEY/{train,test}_{images,labels}.npy`` with KEY a hash of the source's content;
+Decoded images are ``FOLDER/KEY/{train,test}_{images,labels}.npy`` with KEY a hash of the source's content;
 ``FOLDER/signatures/SIGNATURE`` holds the KEY of a source seen before. A KEY folder appears by one rename once
 everything in it is on disk, so whatever has that name is complete. Imports no PyTorch.
 """
@@ -34,6 +34,26 @@ def fetch(
     content: a sha256 that changes with the source's bytes and with how they are decoded; called where the signature is new.
     decode: training and test images; called where the content is new.
     """
+
+    def make(draft: Path) -> None:
+        import numpy as np
+
+        decoded = decode()
+        with explained(folder):
+            for part, data in zip(PARTS, decoded, strict=True):
+                for kind in KINDS:
+                    np.save(draft / f"{part}_{kind}.npy", np.ascontiguousarray(getattr(data, kind)))
+
+    target = keep(folder, signature=signature, content=content, make=make)
+    train, test = (_open(target, part) for part in PARTS)
+    return Source(train=train, test=test, identity=target.name)
+
+
+def keep(folder: Path, *, signature: str, content: Callable[[], str], make: Callable[[Path], None]) -> Path:
+    """The folder KEY in ``folder`` with the files that ``make`` writes into the folder it is given, where they are not there yet.
+
+    signature, content: as in ``fetch``.
+    """
     note = folder / "signatures" / signature
     noted = _recall(note)
     key = noted or content()
@@ -41,14 +61,11 @@ def fetch(
     if not target.is_dir():
         with lock(folder):
             if not target.is_dir():  # nobody was quicker
-                train, test = decode()
-                with explained(folder):
-                    _write(target, {"train": train, "test": test})
+                _make(target, make)
     if noted is None:
         with suppress(UserError):  # it only makes the next start faster
             write(note, key.encode())
-    train, test = (_open(target, part) for part in PARTS)
-    return Source(train=train, test=test, identity=key)
+    return target
 
 
 def pack(target: Path, pieces: Callable[[], tuple[Iterable[bytes], dict[str, Any]]]) -> dict[str, Any]:
@@ -119,7 +136,7 @@ def explained(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or f"{error}: is the disk full?"  # NumPy's own has no number
-        raise DataError(f"dataset.cache={folder}: cannot keep the decoded images there ({reason})") from None
+        raise DataError(f"dataset.cache={folder}: cannot keep the prepared data there ({reason})") from None
 
 
 def _recall(note: Path) -> str | None:
@@ -131,32 +148,28 @@ def _recall(note: Path) -> str | None:
     return key if len(key) == 64 and key.isalnum() else None
 
 
-def _write(target: Path, parts: dict[str, Images]) -> None:
-    import numpy as np
-
+def _make(target: Path, make: Callable[[Path], None]) -> None:
     # Made by mkdir, not tempfile: its rights are the user's usual ones, so that a group can share the cache.
     draft = target.with_name(f".writing-{uuid.uuid4().hex}")
     try:
-        draft.mkdir()
-        for part, data in parts.items():
-            for kind in KINDS:
-                with (draft / f"{part}_{kind}.npy").open("wb") as file:
-                    np.save(file, np.ascontiguousarray(getattr(data, kind)))
-                    file.flush()
-                    os.fsync(file.fileno())
-        _sync(draft)
-        try:
-            draft.rename(target)
-        except OSError:  # where locks do not work, another process may have been quicker
-            if not target.is_dir():
-                raise
-        _sync(target.parent)
+        with explained(target.parent):
+            draft.mkdir()
+        make(draft)
+        with explained(target.parent):
+            for written in (*draft.iterdir(), draft):
+                _sync(written)
+            try:
+                draft.rename(target)
+            except OSError:  # where locks do not work, another process may have been quicker
+                if not target.is_dir():
+                    raise
+            _sync(target.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -95,6 +95,11 @@ class Data(Protocol):
         """What a network that was trained on this data cannot do without, such as a tokenizer: file name -> content."""
         ...
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a user should know of the data, such as how many items are left out; a line each."""
+        ...
+
     def close(self) -> None:
         """End the processes that serve the data, if it has any; they start again for a later pass."""
         ...
@@ -178,6 +183,7 @@ class ImageData:
 
     evaluation_batch: ClassVar[int] = 500  # has no influence on any result beyond rounding
     files: ClassVar[Mapping[str, bytes]] = {}
+    notes: ClassVar[Sequence[str]] = ()
 
     train: Split
     validation: Split

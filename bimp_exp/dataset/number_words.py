@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bimp_exp.dataset.text import SmallPairs
 from bimp_exp.errors import ConfigError
@@ -21,25 +22,21 @@ GERMAN_TENS = "zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig
 class NumberWords(SmallPairs):
     """Needs no files. Only German to English: a German number is one word, so that BLEU, which counts four words, would be 0."""
 
+    most_pairs: ClassVar[int] = NUM_NUMBERS
+
     def check(self) -> None:
         if self.direction != "de-en":
             raise ConfigError(
                 f"dataset.direction={self.direction} must be de-en for number_words: a German number is one word, of which BLEU is "
                 "always 0; dataset=small_grammar has both directions"
             )
-        if self.num_train_pairs + self.num_test_pairs > NUM_NUMBERS:
-            raise ConfigError(
-                f"dataset.num_train_pairs={self.num_train_pairs} and dataset.num_test_pairs={self.num_test_pairs} must be at most "
-                f"{NUM_NUMBERS:,} together"
-            )
         super().check()
 
-    def pairs(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    def pairs(self, num: int) -> list[tuple[str, str]]:
         import torch
 
-        order = torch.randperm(NUM_NUMBERS, generator=torch.Generator().manual_seed(derive(0, "number words"))).tolist()
-        every = [(german(n), english(n)) for n in order[: self.num_train_pairs + self.num_test_pairs]]
-        return every[: self.num_train_pairs], every[self.num_train_pairs :]
+        order = torch.randperm(NUM_NUMBERS, generator=torch.Generator().manual_seed(derive(0, "number words")))
+        return [(german(n), english(n)) for n in order[:num].tolist()]
 
 
 def english(number: int) -> str:

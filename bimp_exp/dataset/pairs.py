@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bimp_exp.dataset.data import Batches
 from bimp_exp.seeds import derive
 from bimp_exp.task.base import Batch
-from bimp_exp.task.translation import IGNORED, PAD, Pairs, Wanted
+from bimp_exp.task.translation import EOS, IGNORED, PAD, Pairs, Wanted
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -26,33 +26,46 @@ if TYPE_CHECKING:
 class Corpus:
     """N pairs: source i is ``ids[offsets[2 i] : offsets[2 i + 1]]``, target i what follows, up to ``offsets[2 i + 2]``.
 
-    ids: with EOS at the end of each. reference: the text of target i, as it was written.
+    ids: without EOS, which a batch adds. max_length: tokens of a source or target in a batch, EOS included; the rest is cut off.
+    reference: the text of target i, as it was written.
     """
 
     ids: NDArray[np.integer[Any]]
     offsets: NDArray[np.int64]
+    max_length: int
     reference: Callable[[int], str]
 
-    def source(self, i: int) -> NDArray[np.integer[Any]]:
-        """Ids of source i."""
-        return self.ids[self.offsets[2 * i] : self.offsets[2 * i + 1]]
+    def __len__(self) -> int:
+        return (len(self.offsets) - 1) // 2
 
-    def target(self, i: int) -> NDArray[np.integer[Any]]:
-        """Ids of target i."""
-        return self.ids[self.offsets[2 * i + 1] : self.offsets[2 * i + 2]]
+    def source_lengths(self, which: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tokens of these sources in a batch, EOS included."""
+        return self._lengths(2 * which) + 1
 
     def batch(self, which: Sequence[int], device: torch.device, *, references: bool) -> Batch:
         """The pairs ``which``, padded."""
-        sources, labels = (
-            _padded([self.source(i) for i in which], PAD),
-            _padded([self.target(i) for i in which], IGNORED),
-        )
+        places = 2 * np.asarray(which, np.int64)
+        source, labels = self._padded(places, PAD), self._padded(places + 1, IGNORED)
         decoder = torch.full_like(labels, PAD)
         decoder[:, 1:] = labels[:, :-1].clamp(min=PAD)
+        source, decoder, labels = (each.to(device, non_blocking=True) for each in (source, decoder, labels))
         texts = [self.reference(i) for i in which] if references else ()
-        moved = (each.to(device, non_blocking=True) for each in (sources, decoder, labels))
-        source, decoder, labels = moved
         return Batch(Pairs(source, decoder), Wanted(labels, texts), len(which))
+
+    def _lengths(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Without EOS."""
+        lengths: NDArray[np.int64] = self.offsets[places + 1] - self.offsets[places]
+        return np.minimum(lengths, self.max_length - 1)
+
+    def _padded(self, places: NDArray[np.int64], filler: int) -> Tensor:
+        """int64 [B, longest] of the sentences between ``offsets[place]`` and ``offsets[place + 1]``."""
+        lengths = self._lengths(places)
+        columns = np.arange(lengths.max() + 1)
+        inside = columns < lengths[:, None]
+        made = np.full(inside.shape, filler, np.int64)
+        made[inside] = self.ids[(self.offsets[places][:, None] + columns)[inside]]
+        made[np.arange(len(places)), lengths] = EOS
+        return torch.from_numpy(made)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,6 +101,10 @@ class PairSplit:
     def __len__(self) -> int:
         return len(self.which)
 
+    def first(self, num: int | None) -> PairSplit:
+        """The first ``num`` of them; None: all."""
+        return PairSplit(corpus=self.corpus, which=self.which[:num])
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PairData:
@@ -95,6 +112,7 @@ class PairData:
 
     evaluation_batch: pairs; their logits are as large as the vocabulary.
     files: what belongs to a network that was trained on this: name -> content.
+    notes: what a user should know of the data, a line each.
     """
 
     train: PairSplit
@@ -105,6 +123,7 @@ class PairData:
     fingerprint: str
     device: torch.device
     files: dict[str, bytes]
+    notes: tuple[str, ...] = ()
 
     def num_batches(self, batch_size: int) -> int:
         """Of an epoch; the last one may be smaller."""
@@ -120,8 +139,7 @@ class PairData:
 
     def batches(self, split: PairSplit, batch_size: int) -> Iterator[Batch]:
         """By falling length, so that little is padded, and with references."""
-        which = split.which.tolist()
-        lengths = torch.tensor([len(split.corpus.source(i)) for i in which])
+        lengths = torch.from_numpy(split.corpus.source_lengths(split.which.numpy()))
         order = split.which[torch.argsort(lengths, descending=True, stable=True)]
         every = PairBatches(
             corpus=split.corpus, order=order, batch_size=batch_size, device=self.device, references=True
@@ -134,11 +152,3 @@ class PairData:
 
     def close(self) -> None:
         """Nothing serves the data."""
-
-
-def _padded(rows: Sequence[NDArray[np.integer[Any]]], filler: int) -> Tensor:
-    """int64 [B, longest]."""
-    made = torch.full((len(rows), max(map(len, rows))), filler)
-    for i, row in enumerate(rows):
-        made[i, : len(row)] = torch.from_numpy(row.astype("int64"))
-    return made

@@ -27,6 +27,7 @@ class SegmentedData:
 
     evaluation_batch: ClassVar[int] = 1  # images differ in size; padding would change what is pooled over all of one
     files: ClassVar[Mapping[str, bytes]] = {}
+    notes: ClassVar[Sequence[str]] = ()
     chunk: ClassVar[int] = 4  # images that a worker makes at a time: large ones
 
     train: Tensor

@@ -30,6 +30,10 @@ class Bytes:
         """Ids without EOS."""
         return [byte + NUM_SPECIAL for byte in text.encode()]
 
+    def encode_all(self, texts: Sequence[str], num_threads: int) -> list[list[int]]:
+        """As ``encode``, of each text."""
+        return [self.encode(text) for text in texts]
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text up to the first EOS; bytes that are no text are left out."""
         found = bytes(i - NUM_SPECIAL for i in _before_end(ids) if NUM_SPECIAL <= i < self.vocab_size)
@@ -62,6 +66,11 @@ class SentencePiece:
     def encode(self, text: str) -> list[int]:
         """Ids without EOS."""
         ids: list[int] = self._processor.encode(text)
+        return ids
+
+    def encode_all(self, texts: Sequence[str], num_threads: int) -> list[list[int]]:
+        """As ``encode``, of each text; no id depends on ``num_threads``."""
+        ids: list[list[int]] = self._processor.encode(texts, num_threads=num_threads)
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -6,11 +6,14 @@ output layer twice.
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from bimp_exp.errors import ConfigError, DataError
 from bimp_exp.extras import extra
@@ -45,6 +48,9 @@ class T5(nn.Module):
         rows = vocab_size if num_embeddings is None else num_embeddings
         if rows < vocab_size:
             raise ConfigError(f"model.num_embeddings={rows} must be at least {vocab_size}, the ids of the tokenizer")
+        os.environ.setdefault(
+            "HF_HUB_OFFLINE", "1"
+        )  # read when transformers is imported: nothing here is to be downloaded
         with extra("tasks", "model=t5"):
             from transformers import T5Config, T5ForConditionalGeneration
         config = T5Config(
@@ -65,24 +71,29 @@ class T5(nn.Module):
 
     def forward(self, pairs: Pairs) -> Tensor:
         source, decoder = pairs
-        logits: Tensor = self.t5(
-            input_ids=source, attention_mask=(source != PAD).long(), decoder_input_ids=decoder, use_cache=False
-        ).logits
+        mask = None if source.is_meta else (source != PAD).long()  # transformers looks into it, where there are values
+        with parametrize.cached():  # a feed-forward layer of transformers reads its weight three times
+            logits: Tensor = self.t5(
+                input_ids=source, attention_mask=mask, decoder_input_ids=decoder, use_cache=False
+            ).logits
         return logits
 
     def generate(self, source: Tensor, *, max_length: int, beams: int) -> Tensor:
         """Ids int64 [B, L] of at most ``max_length`` tokens, without what the decoder starts from; PAD after EOS."""
-        ids: Tensor = self.t5.generate(
-            input_ids=source,
-            attention_mask=(source != PAD).long(),
-            max_new_tokens=max_length,
-            num_beams=beams,
-            do_sample=False,
-        )
+        with parametrize.cached():  # else every weight would be computed anew for every token
+            ids: Tensor = self.t5.generate(
+                input_ids=source,
+                attention_mask=(source != PAD).long(),
+                max_new_tokens=max_length,
+                num_beams=beams,
+                do_sample=False,
+            )
         return ids[:, 1:]
 
 
 TIED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+FIXED = ("feed_forward_proj", "layer_norm_epsilon", "relative_attention_max_distance", "tie_word_embeddings")
+"""Entries of config.json that no key of ours configures and no tensor's shape tells."""
 
 
 def _load(t5: Any, folder: Path) -> None:
@@ -95,16 +106,32 @@ def _load(t5: Any, folder: Path) -> None:
     found = next((f for f in (folder / "model.safetensors", folder / "pytorch_model.bin") if f.is_file()), None)
     if found is None:
         raise DataError(f"{key}: has neither model.safetensors nor pytorch_model.bin")
+    _check_config(t5.config, folder / "config.json", key)
+    key = f"model.weights={found}"
     state = weights.read(found, key)
     shared = state.get("shared.weight")
     for name in TIED:
-        same = name not in state or (shared is not None and torch.equal(state[name], shared))
-        if not same:
-            raise DataError(
-                f"{key}: {name} is not the embedding there, as in T5 v1.1 and Flan-T5; only T5 itself is read"
-            )
+        if name in state and (shared is None or not torch.equal(state[name], shared)):
+            raise DataError(f"{key}: {name} is not the embedding there, {OTHERS}")
         if shared is not None:
             state[name] = shared
     weights.check(state, t5, key)
     if not t5.shared.weight.is_meta:
         t5.load_state_dict(state)
+
+
+OTHERS = "as in T5 v1.1 and Flan-T5; only T5 itself is read"
+
+
+def _check_config(ours: Any, file: Path, key: str) -> None:
+    """DataError where ``file`` is of another kind of network than ``ours``, if the weights would not show it."""
+    try:
+        theirs = json.loads(file.read_text())
+        given = {name: theirs[name] for name in FIXED if name in theirs}
+    except FileNotFoundError:
+        raise DataError(f"{key}: has no config.json") from None
+    except (OSError, ValueError, TypeError):
+        raise DataError(f"{key}: config.json is damaged") from None
+    for name, value in given.items():
+        if value != getattr(ours, name):
+            raise DataError(f"{key}: {name} is {value} in config.json, {OTHERS}")

@@ -45,6 +45,8 @@ def execute(env: Env, phases: Phases, log: Log, *, wait: bool = True, most_phase
     if sizes := env.experiment.not_prunable():
         names = ", ".join(f"{name} ({size:,} weights)" for name, size in sizes.items())
         log.display.note(f"not pruned, whatever the sparsity: {names}")
+    for note in env.data.notes:
+        log.display.note(note)
     number, state = _latest(env, phases)
     log.restart(state.log)
     for planned in env.plan.phases[number:most_phases]:

@@ -173,7 +173,8 @@ class Translation:
     tokenizer: Tokenizer
 
     def build(self, model: Callable[..., nn.Module]) -> nn.Module:
-        """``model(vocab_size=...)``."""
+        """``model(vocab_size=...)``; ConfigError where sacrebleu, which comes later, is not installed."""
+        _ = self.metric.signature
         return build(model, vocab_size=self.tokenizer.vocab_size)
 
     def example(self, num: int, *, like: Tensor | None = None) -> Pairs:

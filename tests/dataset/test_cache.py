@@ -170,7 +170,7 @@ def test_a_folder_that_cannot_be_written(root: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError) as caught:
             small(root, cache=str(cache)).load(CPU)
-        assert str(caught.value) == f"dataset.cache={cache}: cannot keep the decoded images there ({reason})"
+        assert str(caught.value) == f"dataset.cache={cache}: cannot keep the prepared data there ({reason})"
 
 
 def test_a_read_only_cache_that_has_the_entry_will_do(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
