@@ -22,7 +22,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeGuard
 
-from bimp_exp.dataset import readers
+from bimp_exp.dataset.pixels import words
+from bimp_exp.dataset.readers import missing_shard
 from bimp_exp.errors import DataError, UserError
 from bimp_exp.files import write
 
@@ -114,7 +115,7 @@ def _files(folder: Path, layout: str, name: str) -> tuple[Path, ...]:
     """() where there is none; DataError where one of several is missing."""
     if layout == "parquet":
         found = sorted(folder.glob(f"{name}.parquet")) or sorted(folder.glob(f"{name}-*-of-*.parquet"))
-        missing = readers.missing_shard(found) if found else None
+        missing = missing_shard(found) if found else None
     else:
         suffixes = LANGUAGES if layout == "text" else (layout,)
         wanted = [folder / f"{name}.{suffix}" for suffix in suffixes]
@@ -133,7 +134,7 @@ def _parquet(file: Path) -> Iterator[tuple[str | None, str | None]]:
         table = pq.ParquetFile(file)
         schema = table.schema_arrow
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: not a parquet file ({readers.words(error)})") from None
+        raise DataError(f"{file}: not a parquet file ({words(error)})") from None
     kind = schema.field("translation").type if "translation" in schema.names else None
     if kind is None or not pa.types.is_struct(kind):
         raise DataError(f"{file}: needs a struct column translation with de and en, has {', '.join(schema.names)}")
@@ -145,7 +146,7 @@ def _parquet(file: Path) -> Iterator[tuple[str | None, str | None]]:
             columns = dict(zip(names, batch.column(0).flatten(), strict=True))
             yield from zip(*(columns[name].to_pylist() for name in LANGUAGES), strict=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: damaged ({readers.words(error)})") from None
+        raise DataError(f"{file}: damaged ({words(error)})") from None
 
 
 def _is_text(kind: Any) -> bool:
@@ -171,7 +172,7 @@ def _jsonl(file: Path) -> Iterator[tuple[str | None, str | None]]:
             try:
                 row = json.loads(text)
             except (ValueError, RecursionError) as error:
-                raise DataError(f"{file}: line {number}: not JSON ({readers.words(error)})") from None
+                raise DataError(f"{file}: line {number}: not JSON ({words(error)})") from None
             row = row.get("translation", row) if isinstance(row, dict) else None
             if not isinstance(row, dict) or not all(isinstance(row.get(name, 0), str | None) for name in LANGUAGES):
                 raise DataError(f"{file}: line {number}: needs texts de and en, alone or in translation")
