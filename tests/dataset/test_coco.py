@@ -190,7 +190,7 @@ def test_a_cache_that_cannot_be_written_costs_no_more_than_time(annotated: Path,
     (tmp_path / "cache").write_text("a file")
     dataset = coco(annotated, cache=str(tmp_path / "cache"))
     assert dataset.num_fit_items == 14
-    with pytest.raises(DataError, match=r"^dataset.cache=[^\n]+ cannot keep the decoded images there \([^\n]+\)$"):
+    with pytest.raises(DataError, match=r"^dataset.cache=[^\n]+ cannot keep the prepared data there \([^\n]+\)$"):
         dataset.source()
 
 

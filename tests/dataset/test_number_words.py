@@ -23,7 +23,7 @@ def test_no_number_is_in_two_parts() -> None:
     )
     parts = (data.train, data.validation, data.test)
     assert [len(part) for part in parts] == [8100, 900, 1000]
-    references = [text for part in parts for text in data.first(part, len(part)).targets.references]
+    references = [text for part in parts for text in next(data.first(part, len(part))).targets.references]
     assert sorted(references) == sorted(english(n) for n in range(10_000))
 
 

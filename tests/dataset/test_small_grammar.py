@@ -63,7 +63,7 @@ def test_the_parts_and_both_directions() -> None:
         make("small_grammar", direction=direction, tokenizer="bytes").load(CPU) for direction in ("en-de", "de-en")
     )
     assert [len(part) for part in (there.train, there.validation, there.test)] == [8000, 500, 500]
-    german_text, english_text = (data.first(data.test, 1).targets.references[0] for data in (there, back))
+    german_text, english_text = (next(data.first(data.test, 1)).targets.references[0] for data in (there, back))
     assert dict(sentences(9000))[english_text] == german_text
     parts = (there.train, there.validation, there.test)
-    assert len({text for part in parts for text in there.first(part, len(part)).targets.references}) == 9000
+    assert len({text for part in parts for text in next(there.first(part, len(part))).targets.references}) == 9000

@@ -39,7 +39,7 @@ BYTES = tokenizer.Bytes()
 
 def texts(data: PairData, split: PairSplit) -> list[tuple[str, str]]:
     """Source as it was tokenised, and reference, of every pair in its order."""
-    batch = data.first(split, len(split))
+    (batch,) = data.first(split, len(split))
     return [
         (BYTES.decode(row), text)
         for row, text in zip(batch.inputs.source.tolist(), batch.targets.references, strict=True)
@@ -132,7 +132,7 @@ def test_tokens_are_those_of_the_tokenizer_with_the_prefix_and_end_with_eos(root
     model = tokenizer.train((text for pair in TRAIN for text in pair if text), 120)
     (tmp_path / "spiece.model").write_bytes(model.content)
     data = wmt16(root, tokenizer=str(tmp_path), max_length=20).load(CPU)
-    batch = data.first(data.test, 8)
+    (batch,) = data.first(data.test, 8)
     for i, (de, en) in enumerate(TEST):
         wanted = [[*model.encode(text)[:19], 1] for text in (f"translate English to German: {en}", str(de))]
         assert [n for n in batch.inputs.source[i].tolist() if n] == wanted[0]
