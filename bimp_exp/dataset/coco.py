@@ -113,7 +113,7 @@ class COCO(Segmented):
 
     def _part(self, found: Found, part: int, table: bytes) -> Listed:
         if found.annotated:
-            return self._annotated(found.images[part], found.masks[part], kept_only=part == 0)
+            return self._annotated(found.images[part], found.masks[part], table, kept_only=part == 0)
         entries, facts = [], [(table.hex(), 0)]
         for name in _image_names(found.images[part]):
             image, mask = found.images[part] / name, found.masks[part] / f"{Path(name).stem}.png"
@@ -123,12 +123,12 @@ class COCO(Segmented):
             facts += [(name, image.stat().st_size), (mask.name, mask.stat().st_size)]
         return Listed(entries=entries, digest=digest(facts))
 
-    def _annotated(self, folder: Path, file: Path, *, kept_only: bool) -> Listed:
+    def _annotated(self, folder: Path, file: Path, table: bytes, *, kept_only: bool) -> Listed:
         def encode(images: list[Annotated]) -> Iterator[bytes]:
             return self._encode(file, images)
 
         made = coco_masks.rasterised(file, self._cache, self.class_names, kept_only=kept_only, encode=encode)
-        table, masks, origin = self._table(), str(made.file), str(file)
+        masks, origin = str(made.file), str(file)
         entries, facts = [], [(made.file.name, coco_masks.RULE)]
         for name, offset, size in zip(made.names, made.offsets, made.sizes, strict=True):
             image = folder / name

@@ -50,10 +50,9 @@ class Annotated(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Of a file of annotations: ``digest``, its sha256, and how many images it has, and has to train on."""
+    """Of a file of annotations: ``digest``, its sha256, and how many images it has to train on."""
 
     digest: str
-    num_images: int
     num_kept: int
 
 
@@ -79,15 +78,13 @@ def target(height: int, width: int, objects: Iterable[tuple[int, Any]]) -> NDArr
     with extra("tasks", "dataset=coco"):
         from pycocotools import mask
 
-    classes, covered = np.zeros((height, width), np.uint8), np.zeros((height, width), np.int32)
+    classes, covered = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint16)
     for number, segmentation in objects:
         runs = segmentation
         if isinstance(segmentation, list):
             if any(len(polygon) % 2 for polygon in segmentation):
                 raise ValueError("a polygon with half a corner")
-            polygons = [
-                polygon for polygon in segmentation if len(polygon) >= 6
-            ]  # two corners have nothing between them
+            polygons = [each for each in segmentation if len(each) >= 6]  # two corners have nothing between them
             if not polygons:
                 continue
             runs = mask.merge(mask.frPyObjects(polygons, height, width))
@@ -97,8 +94,8 @@ def target(height: int, width: int, objects: Iterable[tuple[int, Any]]) -> NDArr
             if sum(segmentation["counts"]) != height * width:
                 raise ValueError(f"run lengths of {sum(segmentation['counts'])} pixels")
             runs = mask.frPyObjects(segmentation, height, width)
-        here = mask.decode(runs).astype(bool)
-        classes[here] = np.maximum(classes[here], number)
+        here = mask.decode(runs)  # 0 or 1
+        np.maximum(classes, here * np.uint8(number), out=classes)
         covered += here
     classes[covered > 1] = IGNORED
     return classes
@@ -118,7 +115,7 @@ class Rasterise:
         except Exception as error:  # pycocotools raises nothing more special
             raise DecodeError(f"a segmentation is not readable ({words(error)})") from None
         stream = io.BytesIO()
-        Image.fromarray(classes).save(stream, "PNG")
+        Image.fromarray(classes).save(stream, "PNG", compress_level=1)
         return (np.frombuffer(stream.getvalue(), np.uint8),)
 
 
@@ -162,7 +159,7 @@ def summary(file: Path, folder: Path, class_names: Sequence[str]) -> Summary:
     with suppress(OSError, ValueError, TypeError):  # there is none, or its writing was cut short
         return Summary(**json.loads(note.read_text()))
     digest, images = read(file, class_names)
-    made = Summary(digest=digest, num_images=len(images), num_kept=sum(map(is_kept, images)))
+    made = Summary(digest=digest, num_kept=sum(map(is_kept, images)))
     with suppress(UserError):  # it only makes the next start faster
         files.write_json(note, vars(made))
     return made
