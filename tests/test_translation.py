@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from bimp_exp.lr import Stepped
 from bimp_exp.model.t5 import T5
 from bimp_exp.task.base import Batch
 from bimp_exp.task.translation import Bleu, Pairs, TokenAccuracy, Translation, Wanted
-from tests.conftest import composed, golden
+from tests.conftest import ROOT, composed, golden
 from tests.test_resume import CutError, do, same
 
 NONE = torch.zeros(1, 1, dtype=torch.long)
@@ -148,3 +150,18 @@ def test_killed_while_it_generates_a_run_ends_with_the_same_bits(
     assert list((tmp_path / "cut").glob("phases/*/*.pt"))
     do(tmp_path / "cut", values)
     same(tmp_path / "cut", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("package", ["transformers", "sentencepiece", "sacrebleu"])
+def test_a_missing_package_is_a_line_that_names_the_extra(package: str, tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.modules[{package!r}] = None
+from bimp_exp.cli.main import main
+sys.exit(main(["run", "dataset=number_words", "tracking=none", "store=own", "hydra.run.dir={tmp_path / "run"}"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"needs {package}: pip install 'bimp-exp[tasks]'" in line
+    assert not list(tmp_path.glob("run/*"))

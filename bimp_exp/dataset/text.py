@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from bimp_exp.dataset.pairs import Corpus, PairData, PairSplit
 
-Direction = Literal["de-en", "en-de"]
 LANGUAGES = {"de": "German", "en": "English"}
 MOST_LOGITS = 2**26  # in a batch of an evaluation: 256 MiB in fp32
 MOST_PAIRS = 500  # in a batch of an evaluation
@@ -47,7 +46,7 @@ class SentencePairs(Dataset):
     task: ClassVar[str] = "translation"
     items: ClassVar[str] = "pairs"
 
-    direction: Direction
+    direction: Literal["de-en", "en-de"]
     tokenizer: str | None
     prefix: bool
     max_length: Count

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
+from bimp_exp.config.check import check
 from bimp_exp.dataset import bitext, tokenizer, tokens
 from bimp_exp.dataset.pairs import PairData, PairSplit
 from bimp_exp.errors import ConfigError, DataError
@@ -27,11 +24,9 @@ from tests.dataset.sentences import (
     WRITERS,
     Pair,
     wmt16,
-    write_jsonl,
     write_parquet,
     write_table,
     write_texts,
-    write_tsv,
 )
 
 BYTES = tokenizer.Bytes()
@@ -221,91 +216,18 @@ def test_a_damaged_entry_is_refused(file: str, root: Path) -> None:
         wmt16(root).load(CPU)
 
 
-def truncate(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:-9])
-
-
-def table(file: Path, column: str, kind: pa.DataType, value: Any) -> None:
-    pq.write_table(pa.table({column: pa.array([value], kind)}), file)
-
-
-TEXT = pa.string()
-SHARD = "de-en/train-00000-of-00002.parquet"
-WRONG: dict[str, tuple[Callable[..., None], Callable[[Path], object], str]] = {
-    "no folder": (write_parquet, shutil.rmtree, "dataset.root=ROOT: there is no such folder"),
-    "nothing": (write_texts, lambda r: [f.unlink() for f in r.iterdir()], "ROOT: needs {train,test} as .parquet"),
-    "no test": (write_tsv, lambda r: (r / "test.tsv").unlink(), "ROOT/train.tsv: there is no test set beside it"),
-    "one language": (write_texts, lambda r: (r / "test.en").unlink(), "ROOT/test.en is missing beside test.de"),
-    "a shard": (write_parquet, lambda r: (r / SHARD).unlink(), f"ROOT/{SHARD} is missing beside"),
-    "counts": (
-        write_texts,
-        lambda r: (r / "train.en").write_text("one\ntwo\n"),
-        "ROOT/train.de has 40 lines, but ROOT/train.en has 2",
-    ),
-    "more English": (
-        write_texts,
-        lambda r: (r / "test.de").write_text("eins\n"),
-        "ROOT/test.de has 1 lines, but ROOT/test.en has 8",
-    ),
-    "UTF-8": (
-        write_texts,
-        lambda r: (r / "test.de").write_bytes((r / "test.de").read_bytes()[:-1] + b"\xff\n"),
-        "ROOT/test.de: line 8: not UTF-8",
-    ),
-    "parquet": (write_parquet, lambda r: truncate(r / SHARD), f"ROOT/{SHARD}: not a parquet file"),
-    "column": (
-        write_parquet,
-        lambda r: table(r / SHARD, "text", TEXT, "a"),
-        f"ROOT/{SHARD}: needs a struct column translation with de and en, has text",
-    ),
-    "language": (
-        write_parquet,
-        lambda r: table(r / SHARD, "translation", pa.struct([("cs", TEXT), ("en", TEXT)]), {"cs": "a", "en": "b"}),
-        f"ROOT/{SHARD}: translation has no text de, it has cs, en",
-    ),
-    "JSON": (
-        write_jsonl,
-        lambda r: (r / "test.jsonl").write_text('{"de": "a", "en": "b"}\n{"de": '),
-        "ROOT/test.jsonl: line 2: not JSON",
-    ),
-    "JSON key": (
-        write_jsonl,
-        lambda r: (r / "test.jsonl").write_text('{"de": "a", "fr": "b"}'),
-        "ROOT/test.jsonl: line 1: needs texts de and en",
-    ),
-    "header": (
-        write_tsv,
-        lambda r: (r / "test.tsv").write_text("null\tzero\n"),
-        "ROOT/test.tsv: the first line must name the columns, de and en among them",
-    ),
-    "columns": (
-        write_tsv,
-        lambda r: (r / "test.tsv").write_text("de\ten\nnull\tzero\teins\n"),
-        "ROOT/test.tsv: line 2 has 3 columns, but the first line 2",
-    ),
-    "no pair": (write_tsv, lambda r: (r / "test.tsv").write_text("de\ten\n"), "ROOT/test.tsv: has no pair"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_said_in_one_line(case: str, tmp_path: Path) -> None:
-    write, spoil, said = WRONG[case]
-    root = tmp_path / "root"
-    write(root, PARTS)
-    spoil(root)
-    with pytest.raises(DataError) as caught:
-        wmt16(root).source()
-    message = str(caught.value).replace(str(root), "ROOT")
-    assert message.startswith(said)
-    assert "\n" not in message
-
-
 def test_a_number_of_pairs_that_is_given_is_compared_with_the_files(root: Path) -> None:
     assert wmt16(root, num_train_pairs=41).num_fit_items == 36
     with pytest.raises(DataError, match=r"40 training pairs, but dataset\.num_train_pairs=41"):
         wmt16(root, num_train_pairs=41).source()
     with pytest.raises(ConfigError, match=r"dataset\.subset=41 must be at most 40"):
         wmt16(root, subset=41).check()
+
+
+@pytest.mark.parametrize("dataset", ["wmt16", "number_words", "small_grammar"])
+def test_a_direction_that_there_is_not(dataset: str) -> None:
+    with pytest.raises(ConfigError, match=r"^dataset\.direction=fr-en must be one of de-en, en-de$"):
+        check(composed(f"dataset={dataset}", "dataset.direction=fr-en"))
 
 
 def test_a_tokenizer_that_cannot_be_used(root: Path, tmp_path: Path) -> None:

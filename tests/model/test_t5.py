@@ -256,21 +256,6 @@ model.generate(torch.ones(1, 3, dtype=torch.long), max_length=4, beams=2)
     assert (done.stdout, done.stderr) == ("", "")
 
 
-@pytest.mark.parametrize("package", ["transformers", "sentencepiece", "sacrebleu"])
-def test_a_missing_package_is_a_line_that_names_the_extra(package: str, tmp_path: Path) -> None:
-    code = f"""
-import sys
-sys.modules[{package!r}] = None
-from bimp_exp.cli.main import main
-sys.exit(main(["run", "dataset=number_words", "tracking=none", "store=own", "hydra.run.dir={tmp_path / "run"}"]))
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert f"needs {package}: pip install 'bimp-exp[tasks]'" in line
-    assert not list(tmp_path.glob("run/*"))
-
-
 def test_the_configuration_of_a_folder_decides_nothing_of_the_outputs(folder: Path) -> None:
     """So that a folder without tie_word_embeddings in it, as older versions wrote them, is read as well."""
     text = json.loads((folder / "config.json").read_text())
