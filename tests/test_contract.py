@@ -36,7 +36,7 @@ def test_every_option_composes_checks_plans_and_instantiates(group: str, option:
     cfg = composed(f"{group}={option}", *extra)
     instantiate(cfg[group], _convert_="all")
     if group == "dataset" and any(cfg[group].get(key, "") is None for key in ("num_train_images", "num_train_pairs")):
-        with pytest.raises(ConfigError, match=r"^dataset\.(root|file)=null "):  # it counts what lies there
+        with pytest.raises(ConfigError, match=r"^dataset\.(root|file|tokenizer)=null "):  # it counts what lies there
             plan.from_config(cfg)
     else:
         assert plan.from_config(cfg).num_steps > 0

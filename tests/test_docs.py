@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from bimp_exp.cli.main import main
 from bimp_exp.cli.run import add_sweeps
 from bimp_exp.config.resolve import resolve, without_hydra
+from bimp_exp.errors import DataError
 from bimp_exp.run import plan
 from hydra_plugins.bimp_exp_grids import expand
 from tests.conftest import ROOT
@@ -103,7 +104,11 @@ def test_every_run_has_a_plan(page: str, command: str) -> None:
     runs = expand(OverridesParser.create(), **keys, arguments=overrides) if is_grid else [overrides]
     for run in (runs[0], runs[-1]):  # all of those in sweeps/ are planned by test_contract.py
         made = resolve(without_hydra(compose("config", run, return_hydra_config=True)))[0]
-        assert plan.from_config(made).num_steps > 0
+        try:
+            assert plan.from_config(made).num_steps > 0
+        except DataError as error:  # of data that are counted where they lie
+            if not str(error).startswith("dataset.root=FOLDER: there is no such folder"):
+                raise
 
 
 class Understood(Exception):  # noqa: N818

