@@ -1,7 +1,7 @@
 """Scenes of one or two handwritten digits on a coloured ground, made from the digits of scikit-learn: segmentation without files.
 
 A canvas of 32x32 pixels has a ground of one colour with a linear change of brightness and noise of standard deviation 0.05; each
-digit is enlarged to 14 to 22 pixels and blended in by its ink, in a brighter colour of its own. The class of a pixel is that of
+digit is enlarged to 18 to 28 pixels and blended in by its ink, in a brighter colour of its own. The class of a pixel is that of
 the digit with the most ink there, 1 + its number, where the ink is above 0.5; none (255) where it is above 0.3, the digit's border;
 else 0, the ground. Training scenes use the first 1,437 digits, test scenes the others, so that no digit is in both.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bimp_exp.dataset.data import ImageData
 
 SIDE = 32
-DIGIT_SIDES = (14, 22)  # pixels, least and most
+DIGIT_SIDES = (18, 28)  # pixels, least and most
 NUM_TRAIN_DIGITS = 1437
 NOISE = 0.05
 INK, BORDER = 0.5, 0.3
