@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_object, instantiate
 from torch import Tensor
 
 from bimp_exp.errors import ConfigError
@@ -190,7 +190,7 @@ def test_the_damage_to_the_metric_on_training_items_is_known_for_every_task(
 
 
 def task_of(model: str) -> str:
-    return getattr(get_class(composed(f"model={model}")["model"]["_target_"]), "task", "classification")
+    return getattr(get_object(composed(f"model={model}")["model"]["_target_"]), "task", "classification")
 
 
 def stand_in(model: str) -> list[str]:
