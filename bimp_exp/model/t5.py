@@ -48,9 +48,7 @@ class T5(nn.Module):
         rows = vocab_size if num_embeddings is None else num_embeddings
         if rows < vocab_size:
             raise ConfigError(f"model.num_embeddings={rows} must be at least {vocab_size}, the ids of the tokenizer")
-        os.environ.setdefault(
-            "HF_HUB_OFFLINE", "1"
-        )  # read when transformers is imported: nothing here is to be downloaded
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read by the import: nothing is ever downloaded
         with extra("tasks", "model=t5"):
             from transformers import T5Config, T5ForConditionalGeneration
         config = T5Config(
