@@ -7,6 +7,8 @@ import json
 import pytest
 from hydra.utils import instantiate
 
+from bimp_exp.errors import ConfigError
+from bimp_exp.run import plan
 from tests.conftest import ROOT, composed
 
 CASES = [
@@ -59,3 +61,19 @@ def test_a_recipe_trains_with_the_rates_of_table_3(case: dict[str, object]) -> N
 def test_a_recipe_under_bimp_has_a_linear_rate_with_the_same_peak_and_warmup() -> None:
     lr = composed("+recipe=cityscapes", "budget=bimp")["lr"]
     assert lr == {"_target_": "bimp_exp.lr.Linear", "initial": 0.1, "warmup_epochs": 20}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["model=t5_tiny"], "model: T5 is for translation, but this dataset is for classification"),
+        (["dataset=number_words", "model=vgg16"], "model: VGG16 is for classification, but this dataset is for translation"),
+        (["task=segmentation"], "task=segmentation: this dataset is for classification; leave the task out, the dataset chooses it"),
+    ],
+)  # fmt: skip
+def test_a_network_or_a_task_that_does_not_fit_the_data_is_refused_before_anything_is_made(
+    line: list[str], said: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        plan.from_config(composed(*line))
+    assert str(refused.value) == said

@@ -80,8 +80,8 @@ def _is_ours(module: str) -> bool:
 
 
 @cache
-def constant(target: str, name: str) -> Any:
-    """The value of the class constant ``name`` of ``target``, its own or inherited."""
+def constant_or_none(target: str, name: str) -> Any:
+    """The value of the class constant ``name`` of ``target``, its own or inherited; None where it has none."""
     for node, _ in _ancestry(definition(target), whole=False):
         for statement in node.body:
             value = getattr(statement, "value", None)
@@ -89,7 +89,15 @@ def constant(target: str, name: str) -> Any:
                 return ast.literal_eval(value)
             if isinstance(statement, ast.Assign) and [ast.unparse(t) for t in statement.targets] == [name]:
                 return ast.literal_eval(statement.value)
-    raise ConfigError(f"{target} has no constant {name}")
+    return None
+
+
+def constant(target: str, name: str) -> Any:
+    """The same; ConfigError where it has none."""
+    value = constant_or_none(target, name)
+    if value is None:
+        raise ConfigError(f"{target} has no constant {name}")
+    return value
 
 
 def _ancestry(found: Definition, *, whole: bool) -> Iterator[tuple[ast.ClassDef, str]]:

@@ -243,10 +243,17 @@ def _refuse_what_has_no_effect(cfg: Mapping[str, Any]) -> None:
 
 
 def _check_task(cfg: Mapping[str, Any]) -> None:
-    """ConfigError where the task is not that of the data: whoever chooses the data has chosen it."""
+    """ConfigError where the task is not that of the data, or the model says that it is for another one."""
     wanted, chosen = signatures.constant(cfg["dataset"]["_target_"], "task"), _option(cfg, "task")
     if chosen != wanted:
         raise ConfigError(f"task={chosen}: this dataset is for {wanted}; leave the task out, the dataset chooses it")
+    target = cfg["model"]["_target_"]
+    usual = (
+        "classification" if target.startswith("bimp_exp.") else None
+    )  # another one is looked at when it has been made
+    made_for = signatures.constant_or_none(target, "task") or usual
+    if made_for not in (None, wanted):
+        raise ConfigError(f"model: {target.rpartition('.')[2]} is for {made_for}, but this dataset is for {wanted}")
 
 
 def _option(cfg: Mapping[str, Any], group: str) -> str:
