@@ -68,7 +68,10 @@ def test_a_recipe_under_bimp_has_a_linear_rate_with_the_same_peak_and_warmup() -
     [
         (["model=t5_tiny"], "model: T5 is for translation, but this dataset is for classification"),
         (["dataset=number_words", "model=vgg16"], "model: VGG16 is for classification, but this dataset is for translation"),
-        (["task=segmentation"], "task=segmentation: this dataset is for classification; leave the task out, the dataset chooses it"),
+        (
+            ["task=segmentation"],
+            "task=segmentation: this dataset is for classification; leave the task out, the dataset chooses it",
+        ),
     ],
 )  # fmt: skip
 def test_a_network_or_a_task_that_does_not_fit_the_data_is_refused_before_anything_is_made(
