@@ -25,6 +25,8 @@ def predictions(env: Env, phases: Phases, final: nn.Module) -> dict[str, bytes]:
 
     Of the ``final`` network ("pruned") and, where a dense one was trained first, of that ("dense").
     """
+    if not env.task.shows:
+        return {}
     networks = {"pruned": final}
     if not env.plan.prunes_while_training and len(env.keys) > 1:
         stored = phases.load(env.keys[0])
@@ -41,8 +43,6 @@ def predictions(env: Env, phases: Phases, final: nn.Module) -> dict[str, bytes]:
         | {name: one["predicted"] for name, one in zip(shown, some, strict=True)}
         for some in zip(*shown.values(), strict=True)
     ]
-    if not items:
-        return {}
     if all(isinstance(value, str) for value in items[0].values()):
         return {"predictions.json": json.dumps(items, ensure_ascii=False, indent=1).encode()}
     arrays = {f"{i}_{key}": value.numpy() for i, item in enumerate(items) for key, value in item.items()}

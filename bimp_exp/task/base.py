@@ -71,6 +71,9 @@ class Task(Protocol):
     generates: ClassVar[bool]
     """Whether predictions take more than a forward pass: then they are not measured on training batches."""
 
+    shows: ClassVar[bool]
+    """Whether ``show`` has something for people to look at."""
+
     @property
     def metric(self) -> Metric:
         """That a network is judged by."""
@@ -102,5 +105,5 @@ class Task(Protocol):
         ...
 
     def show(self, batch: Batch, predicted: Any) -> list[Any]:
-        """Each item with what was ``predicted`` of it, for people to look at; [] where there is nothing to see."""
+        """Each item with what was ``predicted`` of it, by name: tensors or texts."""
         ...

@@ -53,6 +53,7 @@ class Classification:
 
     name: ClassVar[str] = "classification"
     generates: ClassVar[bool] = False
+    shows: ClassVar[bool] = False
     metric: ClassVar[Accuracy] = Accuracy()
     training_metric: ClassVar[Accuracy] = metric
 

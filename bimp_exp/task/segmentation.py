@@ -84,6 +84,7 @@ class Segmentation:
 
     name: ClassVar[str] = "segmentation"
     generates: ClassVar[bool] = False
+    shows: ClassVar[bool] = True
 
     aux_weight: NonNegative
     label_smoothing: Share

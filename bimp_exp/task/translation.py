@@ -164,6 +164,7 @@ class Translation:
 
     name: ClassVar[str] = "translation"
     generates: ClassVar[bool] = True
+    shows: ClassVar[bool] = True
     metric: ClassVar[Bleu] = Bleu()
     training_metric: ClassVar[TokenAccuracy] = TokenAccuracy()
 
