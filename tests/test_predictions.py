@@ -64,7 +64,7 @@ def test_sentences_are_the_first_of_the_test_split(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("line", [["dataset=digits", "model.depth=8"], ["dataset=digit_scenes", "method=dpf"]])
+@pytest.mark.parametrize("line", [["dataset=digits", "model.depth=8"], ["dataset=digit_scenes", "method=str"]])
 def test_there_is_no_dense_network_where_none_was_trained(line: list[str], tmp_path: Path) -> None:
     do(tmp_path, *line, *FEW, "optim.batch_size=20")
     shown = tmp_path / "predictions.npz"
