@@ -92,7 +92,8 @@ def choose_axes(frame: pd.DataFrame, keys: Sequence[str]) -> tuple[str | None, l
     numeric = [key for key in varying if _is_numeric(frame, key)]
     x = max(numeric or varying, key=lambda key: len(_values(frame, key)))  # the first of equals
     rest = [key for key in varying if key != x]
-    rest.sort(key=lambda key: _is_numeric(frame, key))  # stable: categories first
+    # Stable: categories first; data sets last, since lines of one panel are compared.
+    rest.sort(key=lambda key: (key == "dataset", _is_numeric(frame, key)))
     return x, rest[:1], [key for key in varying if key in rest[1:]]
 
 

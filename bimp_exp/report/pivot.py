@@ -89,7 +89,9 @@ def pivot(sweep: Sweep, rows: Sequence[str], columns: Sequence[str], *, within: 
     entries = {place: _entry(settings, hidden) for place, settings in found.items()}
     places: dict[tuple[Values, Values], Entry | Closest | None] = {}
     for column in axes[1]:
-        marked = _mark({row: entries[row, column] for row in axes[0] if (row, column) in entries})
+        marked: dict[Values, Entry] = {}
+        for rivals in _by_dataset(axes[0], rows):
+            marked |= _mark({row: entries[row, column] for row in rivals if (row, column) in entries})
         for row in axes[0]:
             wanted = dict(zip(shown, (*row, *column), strict=True))
             places[row, column] = marked.get(row) or _closest(runs, wanted, hidden)
@@ -159,8 +161,16 @@ def _present(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if not is_absent(value)}
 
 
+def _by_dataset(values: Sequence[Values], keys: Sequence[str]) -> list[list[Values]]:
+    """The ``values`` of ``keys`` in parts that can be compared: those of one data set."""
+    if "dataset" not in keys:
+        return [list(values)]
+    place = list(keys).index("dataset")
+    return [[row for row in values if row[place] == name] for name in dict.fromkeys(row[place] for row in values)]
+
+
 def _mark(column: dict[Values, Entry]) -> dict[Values, Entry]:
-    """The entries of one column, with their marks."""
+    """Entries of one column that can be compared, with their marks."""
     top = max(column.values(), key=lambda entry: entry.mean, default=None)
 
     def mark(entry: Entry) -> Mark:

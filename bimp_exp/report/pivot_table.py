@@ -49,8 +49,9 @@ def cells(made: Pivot) -> render.Rows:
 def notes(made: Pivot, metric: str) -> list[str]:
     """What the table cannot say in its cells: how it was made, the settings chosen, what is nearest to each blank."""
     lines = [f"Test {metric} [%], mean ± std; n = {_usual_n(made)} runs unless a cell says otherwise."]
+    rivals = "of its column and dataset" if "dataset" in made.row_keys else "of its column"
     lines += [
-        "* is the best of its column; ≈ is not told apart from it: 0 lies in Welch's 95 % t interval for the difference of the"
+        f"* is the best {rivals}; ≈ is not told apart from it: 0 lies in Welch's 95 % t interval for the difference of the"
         " two means (with a single run there is no interval, and no ≈)."
     ]
     if made.within is not None:

@@ -145,6 +145,21 @@ def test_marks(made: Pivot) -> None:
     }
 
 
+def test_only_runs_on_the_same_data_are_compared(tmp_path: Path) -> None:
+    """Else an accuracy would be better than a BLEU."""
+    tests = {("digits", "ft"): 0.5, ("digits", "allr"): 0.6, ("words", "ft"): 0.9, ("words", "allr"): 0.8}
+    runs: Runs = [
+        ({"dataset": d, "schedule": s, "sparsity": 0.9, "seed": seed}, {"test": test + seed / 1000, "sparsity": 0.9})
+        for (d, s), test in tests.items()
+        for seed in (0, 1)
+    ]
+    sweep = read_sweep(make_sweep(tmp_path / "s", runs))
+    made = pivot(sweep, ["dataset", "schedule"], ["sparsity"])
+    marks = {row: entry.mark for (row, _), entry in made.places.items() if isinstance(entry, Entry)}
+    assert marks == {("digits", "ft"): "", ("digits", "allr"): "best", ("words", "ft"): "best", ("words", "allr"): ""}
+    assert "* is the best of its column and dataset;" in pivot_table.notes(made, "metric")[1]
+
+
 def edit(run: Path, **final: float) -> None:
     result = json.loads((run / "result.json").read_text())
     (run / "result.json").write_text(json.dumps(result | {"final": result["final"] | final}))
