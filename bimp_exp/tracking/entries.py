@@ -37,6 +37,7 @@ def final_metrics(run: Run) -> dict[str, Any]:
         "final_sparsity": final.sparsity,
         "final_sparsity_all_parameters": final.sparsity_all_parameters,
         "theoretical_speedup": "inf" if final.theoretical_speedup == math.inf else final.theoretical_speedup,
+        "speedup_with_attention": final.speedup_with_attention,
         "pruning_stability": pruning.pruning_stability if pruning else None,
         "epochs_used": result.budget.epochs_used,
         "seconds": result.seconds_of_phases,
