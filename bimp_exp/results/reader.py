@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from bimp_exp.errors import DataError
 from bimp_exp.results.codec import Json
-from bimp_exp.results.schema import CellFacts, PhaseResult, Result, RunFacts, SweepFacts
+from bimp_exp.results.facts import CellFacts, RunFacts, SweepFacts
+from bimp_exp.results.schema import PhaseResult, Result
 
 T = TypeVar("T", bound=Json)
 

@@ -15,9 +15,9 @@ from bimp_exp.budget import Budget, Phase
 from bimp_exp.config import signatures
 from bimp_exp.config.build import build
 from bimp_exp.config.check import check
-from bimp_exp.config.defaults import default_options
 from bimp_exp.errors import ConfigError
 from bimp_exp.lr import Original, Schedule
+from bimp_exp.run import compatible
 from bimp_exp.schedule.base import PruneReport, Retraining
 from bimp_exp.schedule.ft import FT
 
@@ -193,8 +193,7 @@ def _report(phase: Phase, dense: Phase, d1: float) -> PruneReport:
 def from_config(cfg: Mapping[str, Any]) -> Plan:
     """The plan of a composed, resolved configuration, after checking all of it that needs no PyTorch and no data."""
     check(cfg)
-    _refuse_what_has_no_effect(cfg)
-    _check_task(cfg)
+    compatible.check(cfg)
     names = ("dataset", "optim", "lr", "budget", "schedule", "tracking", "runtime")
     parts = {name: _part(json.dumps(cfg[name])) for name in names}
     parts["dataset"].check()
@@ -222,41 +221,3 @@ def from_config(cfg: Mapping[str, Any]) -> Plan:
 def _part(node: str) -> Any:
     """The object that a node of the configuration, as JSON, describes; thousands of runs share most of theirs."""
     return build(json.loads(node))
-
-
-def _refuse_what_has_no_effect(cfg: Mapping[str, Any]) -> None:
-    """ConfigError where selector or schedule is not the default and the method uses none: a table would say it did."""
-    target = cfg["method"]["_target_"]
-    prunes, selects = signatures.constant(target, "prunes"), signatures.constant(target, "selects")
-    unused = {}
-    if prunes != "between phases":
-        unused["schedule"] = "prunes while it trains, and FT is its fine-tuning"
-    if not selects:
-        unused["selector"] = "selects by thresholds of its own"
-    for group, why in unused.items():
-        chosen, default = _option(cfg, group), default_options()[group]
-        if chosen != default:
-            raise ConfigError(
-                f"method={_option(cfg, 'method')} {'prunes nothing' if prunes == 'never' else why}: "
-                f"{group}={chosen} has no effect, leave it at {default}"
-            )
-
-
-def _check_task(cfg: Mapping[str, Any]) -> None:
-    """ConfigError where the task is not that of the data, or the model says that it is for another one."""
-    wanted, chosen = signatures.constant(cfg["dataset"]["_target_"], "task"), _option(cfg, "task")
-    if chosen != wanted:
-        raise ConfigError(f"task={chosen}: this dataset is for {wanted}; leave the task out, the dataset chooses it")
-    target = cfg["model"]["_target_"]
-    usual = (
-        "classification" if target.startswith("bimp_exp.") else None
-    )  # another one is looked at when it has been made
-    made_for = signatures.constant_or_none(target, "task") or usual
-    if made_for not in (None, wanted):
-        raise ConfigError(f"model: {target.rpartition('.')[2]} is for {made_for}, but this dataset is for {wanted}")
-
-
-def _option(cfg: Mapping[str, Any], group: str) -> str:
-    """The name of the option of ``conf/GROUP/`` that was chosen: that of the module it configures."""
-    module: str = cfg[group]["_target_"].split(".")[-2]
-    return module.removesuffix("_")
