@@ -39,13 +39,13 @@ def row(values: list[int]) -> Tensor:
     return torch.tensor(values, dtype=torch.int64).view(1, 1, -1)
 
 
-@pytest.mark.parametrize("case", golden("tasks", kind="miou_accumulated"))
+@pytest.mark.parametrize("case", golden("tasks", kind="miou_accumulated") + golden("metrics_models", kind="miou"))
 def test_mean_iou_is_that_of_one_matrix_over_all_images(case: dict[str, Any]) -> None:
     given, expected = case["inputs"], case["expected"]
     num_classes = given["num_classes"]
     metric = task(num_classes).metric
     statistics = metric.new_statistics(torch.device("cpu"))
-    for image in given["images"]:
+    for image in given.get("images", [given]):
         targets = row([IGNORED if t == given["ignore_index"] else t for t in image["target"]])
         outputs = nn.functional.one_hot(row(image["prediction"]), num_classes).movedim(-1, 1).float()
         metric.add(statistics, outputs, Batch(None, targets, 1))

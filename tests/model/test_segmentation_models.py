@@ -20,7 +20,7 @@ from bimp_exp.pruning import metrics
 from bimp_exp.pruning.weights import prunable
 from tests.conftest import composed, golden
 
-OPTIONS = {"torchvision.models.segmentation.deeplabv3_resnet50": "deeplabv3", "PSPNet (tasks.md 2)": "pspnet"}
+OPTIONS = {"torchvision.models.segmentation.deeplabv3_resnet50": "deeplabv3", "PSPNet": "pspnet"}
 FACTS = [case for case in golden("tasks", kind="task_model_facts") if case.values[0]["inputs"]["model"] in OPTIONS]
 
 
