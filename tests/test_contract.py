@@ -33,6 +33,9 @@ def test_every_option_composes_checks_plans_and_instantiates(group: str, option:
     extra = ["budget=dense"] if (group, option) == ("method", "dense") else []
     extra += ["method=dense"] if (group, option) == ("budget", "dense") else []
     extra += [f"dataset={STAND_INS[option]}"] if group == "task" else []
+    if group == "model":
+        target = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())["_target_"]
+        extra += [f"dataset={STAND_INS[signatures.constant_or_none(target, 'task') or 'classification']}"]
     cfg = composed(f"{group}={option}", *extra)
     instantiate(cfg[group], _convert_="all")
     if group == "dataset" and any(cfg[group].get(key, "") is None for key in ("num_train_images", "num_train_pairs")):
