@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bimp_exp.errors import DataError
 from bimp_exp.task.base import Batch
-from bimp_exp.task.segmentation import IGNORED, MeanIoU, Segmentation, logits
+from bimp_exp.task.segmentation import IGNORED, MeanIoU, Segmentation, resized
 from tests.conftest import ROOT, composed, golden
 from tests.dataset.scenes import write_cityscapes, write_coco
 from tests.test_imagenet_run import at_work_in
@@ -108,9 +108,9 @@ def test_smoothing_is_of_the_training_loss_alone_and_a_batch_without_targets_has
 
 def test_logits_are_enlarged_to_the_size_of_the_targets() -> None:
     given = torch.randn(1, 2, 3, 4)
-    assert logits(given, torch.zeros(1, 3, 4)) is given
+    assert resized(given, torch.zeros(1, 3, 4)) is given
     wanted = nn.functional.interpolate(given, size=(6, 8), mode="bilinear", align_corners=False)
-    assert torch.equal(logits({"out": given}, torch.zeros(1, 6, 8)), wanted)
+    assert torch.equal(resized({"out": given}, torch.zeros(1, 6, 8)), wanted)
 
 
 SMALL = [

@@ -24,10 +24,9 @@ from bimp_exp.errors import ConfigError
 
 RUN = "bimp_exp.run.experiment.Experiment"  # its fields are the keys of conf/config.yaml
 INSTRUCTIONS = {"_target_", "_partial_", "_convert_", "_recursive_"}  # to hydra.utils.instantiate, not parameters
-FACTS = ("image_shape", "num_classes", "class_names", "vocab_size", "tokenizer", "max_length")  # of data
 SUPPLIED = {  # parameters that a run gives to the option of a group
     "model": ("image_shape", "num_classes", "vocab_size"),
-    "task": FACTS,
+    "task": ("image_shape", "num_classes", "class_names", "tokenizer", "max_length"),
 }
 REQUESTS = ("plan", "sweep", "recipe")  # keys of conf/config.yaml that are not of the run itself
 

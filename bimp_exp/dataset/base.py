@@ -47,9 +47,18 @@ class Dataset:
         raise NotImplementedError
 
     @property
+    def num_used_items(self) -> int:
+        """Training items used; ConfigError for a ``subset`` of more than there are."""
+        if self.subset is None:
+            return self.num_train_items
+        if self.subset > self.num_train_items:
+            raise ConfigError(f"dataset.subset={self.subset} must be at most {self._most_items}")
+        return self.subset
+
+    @property
     def num_fit_items(self) -> int:
         """int((1 - validation_fraction) * n) of the n used; ConfigError where a part is empty."""
-        used = self.num_train_items if self.subset is None else self.subset
+        used = self.num_used_items
         fit = int((1 - self.validation_fraction) * used)
         if not 0 < fit < used:
             raise ConfigError(
@@ -96,6 +105,11 @@ class Dataset:
         memory_format: of the images in a batch, None for contiguous.
         """
         raise NotImplementedError
+
+    @property
+    def _most_items(self) -> str:
+        """What ``subset`` is at most, as an error says it."""
+        return f"{self.num_train_items}, the {self.items} to train and validate on"
 
     def _used(self) -> torch.Tensor:
         """Indices of the training items used, int64: first those to train on, then those to validate on."""

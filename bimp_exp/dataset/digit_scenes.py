@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bimp_exp.dataset.base import Dataset
 from bimp_exp.dataset.images import Images, identify
-from bimp_exp.errors import ConfigError
 from bimp_exp.seeds import derive
 from bimp_exp.types import Count, Seed
 
@@ -54,12 +53,9 @@ class DigitScenes(Dataset):
     def facts(self) -> dict[str, Any]:
         return {"image_shape": (3, SIDE, SIDE), "class_names": CLASSES}
 
-    def check(self) -> None:
-        if self.subset is not None and self.subset > self.num_train_images:
-            raise ConfigError(
-                f"dataset.subset={self.subset} must be at most dataset.num_train_images={self.num_train_images}"
-            )
-        super().check()
+    @property
+    def _most_items(self) -> str:
+        return f"dataset.num_train_images={self.num_train_images}"
 
     def source(self) -> tuple[Images, Images]:
         """Training and test scenes; labels uint8 [N, H, W]."""

@@ -59,15 +59,6 @@ class FoundImages(Dataset):
         return self.counts()[0]
 
     @property
-    def num_fit_items(self) -> int:
-        number = self.num_train_items
-        if self.subset is not None and self.subset > number:
-            raise ConfigError(
-                f"dataset.subset={self.subset} must be at most {number}, the training images in {self.origin()}"
-            )
-        return super().num_fit_items
-
-    @property
     def facts(self) -> dict[str, Any]:
         return {"image_shape": tuple(self._content.train.images.shape[1:]), "num_classes": self._num_classes}
 
@@ -100,6 +91,10 @@ class FoundImages(Dataset):
     def origin(self) -> str:
         """The source, as an error names it."""
         raise NotImplementedError
+
+    @property
+    def _most_items(self) -> str:
+        return f"{self.num_train_items}, the training images in {self.origin()}"
 
     @cached_property
     def _content(self) -> Source:

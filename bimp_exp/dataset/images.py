@@ -68,11 +68,11 @@ class LabelledImages(Dataset):
         for key, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != channels:
                 raise ConfigError(f"dataset.{key} must have {channels} values, one per channel, not {len(values)}")
-        if self.subset is not None and self.subset > self.num_train_images:
-            raise ConfigError(
-                f"dataset.subset={self.subset} must be at most dataset.num_train_images={self.num_train_images}"
-            )
         super().check()
+
+    @property
+    def _most_items(self) -> str:
+        return f"dataset.num_train_images={self.num_train_images}"
 
     def _verify_labels(self, part: str, labels: NDArray[np.integer[Any]], key: str) -> None:
         """Raise DataError where the number of images or a class is not as configured."""

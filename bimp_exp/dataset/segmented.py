@@ -73,10 +73,6 @@ class Segmented(Dataset):
                 raise ConfigError(f"dataset.{key} must have 3 values, one per channel, not {len(values)}")
         if len(self.scale) != 2 or self.scale[0] > self.scale[1]:
             raise ConfigError(f"dataset.scale={list(self.scale)} must be [lowest, highest]")
-        if self.subset is not None and self.subset > self.num_train_items:
-            raise ConfigError(
-                f"dataset.subset={self.subset} must be at most {self.num_train_items}, the number of training images"
-            )
         super().check()
 
     def check_files(self) -> None:
@@ -144,6 +140,10 @@ class Segmented(Dataset):
     def _listed(self) -> tuple[Listed, Listed]:
         """Training and test images."""
         raise NotImplementedError
+
+    @property
+    def _most_items(self) -> str:
+        return f"{self.num_train_items}, the number of training images"
 
     def _folder(self, wanted: str) -> Path:
         """``root``, which must have what is ``wanted`` in it."""

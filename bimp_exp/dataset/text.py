@@ -56,13 +56,6 @@ class SentencePairs(Dataset):
     def facts(self) -> dict[str, Any]:
         return {"tokenizer": self._tokenizer, "max_length": self.max_length}
 
-    def check(self) -> None:
-        if self.subset is not None and self.subset > self.num_train_items:
-            raise ConfigError(
-                f"dataset.subset={self.subset} must be at most {self.num_train_items}, the pairs to train and validate on"
-            )
-        super().check()
-
     def splits(self) -> Splits:
         """The pairs as token ids; DataError where they cannot be read."""
         raise NotImplementedError

@@ -43,9 +43,7 @@ class WMT16(SentencePairs):
 
     @property
     def num_fit_items(self) -> int:
-        if self.validation == "split":
-            return super().num_fit_items
-        return self.num_train_items if self.subset is None else self.subset
+        return super().num_fit_items if self.validation == "split" else self.num_used_items
 
     def check(self) -> None:
         if self.tokenizer is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -70,8 +69,7 @@ class Evaluator:
         batch = next(data.batches(data.validation, data.evaluation_batch))
         model.eval()
         with torch.no_grad(), self.env.experiment.runtime.autocast(self.env.device):
-            outputs = model(batch.inputs)
-        logits: Tensor = outputs["out"] if isinstance(outputs, Mapping) else outputs
+            logits = self.env.task.logits(model(batch.inputs))
         return logits.float()
 
     def zeros(self) -> dict[str, Tensor]:

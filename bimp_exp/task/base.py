@@ -100,6 +100,10 @@ class Task(Protocol):
         """The sum over the valid targets without label smoothing or auxiliary terms, and how many there are."""
         ...
 
+    def logits(self, outputs: Any) -> Tensor:
+        """The part of ``outputs`` that predictions are made from."""
+        ...
+
     def predict(self, model: nn.Module, batch: Batch, outputs: Any) -> Any:
         """What ``metric`` judges: ``outputs``, those of ``model`` for ``batch``, or what the model generates."""
         ...

@@ -84,6 +84,10 @@ class Classification:
 
         return F.cross_entropy(outputs.float(), batch.targets, reduction="sum"), batch.size
 
+    def logits(self, outputs: Tensor) -> Tensor:
+        """All of them."""
+        return outputs
+
     def predict(self, model: nn.Module, batch: Batch, outputs: Tensor) -> Tensor:
         """The logits."""
         return outputs

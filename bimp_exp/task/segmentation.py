@@ -44,7 +44,7 @@ class MeanIoU:
         import torch
 
         num_classes = len(statistics)
-        predicted, targets = logits(outputs, batch.targets).argmax(1).flatten(), batch.targets.flatten()
+        predicted, targets = resized(outputs, batch.targets).argmax(1).flatten(), batch.targets.flatten()
         # One more row takes the ignored pixels: to leave them out here, the host would have to wait for their number.
         rows = torch.where(targets == IGNORED, num_classes, targets)
         counts = occurrences(rows * num_classes + predicted, (num_classes + 1) * num_classes)
@@ -114,7 +114,7 @@ class Segmentation:
 
     def loss(self, outputs: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy over the pixels with a target, plus ``aux_weight`` times that of the auxiliary head."""
-        total, num = self._cross_entropy(logits(outputs, batch.targets), batch.targets, self.label_smoothing)
+        total, num = self._cross_entropy(resized(outputs, batch.targets), batch.targets, self.label_smoothing)
         if isinstance(outputs, Mapping) and "aux" in outputs:
             aux = self._cross_entropy(outputs["aux"], batch.targets, self.label_smoothing)[0]
             total = total + self.aux_weight * aux
@@ -122,11 +122,15 @@ class Segmentation:
 
     def loss_sum(self, outputs: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         """Without the auxiliary head."""
-        return self._cross_entropy(logits(outputs, batch.targets), batch.targets, 0.0)
+        return self._cross_entropy(resized(outputs, batch.targets), batch.targets, 0.0)
+
+    def logits(self, outputs: Any) -> Tensor:
+        """Without those of an auxiliary head."""
+        return logits(outputs)
 
     def predict(self, model: nn.Module, batch: Batch, outputs: Any) -> Tensor:
         """The logits, of the targets' size."""
-        return logits(outputs, batch.targets)
+        return resized(outputs, batch.targets)
 
     def show(self, batch: Batch, predicted: Tensor) -> list[dict[str, Any]]:
         """image: float [C, H, W] as the network sees it. target, predicted: uint8 [H, W]."""
@@ -146,11 +150,17 @@ class Segmentation:
         return total, (targets != IGNORED).sum()
 
 
-def logits(outputs: Any, targets: Tensor) -> Tensor:
-    """[N, K, H, W] of what a network gives, enlarged or reduced to the targets' size (bilinear)."""
+def logits(outputs: Any) -> Tensor:
+    """[N, K, H, W] of what a network gives."""
+    given: Tensor = outputs["out"] if isinstance(outputs, Mapping) else outputs
+    return given
+
+
+def resized(outputs: Any, targets: Tensor) -> Tensor:
+    """The logits, enlarged or reduced to the targets' size (bilinear)."""
     from torch.nn import functional as F
 
-    given: Tensor = outputs["out"] if isinstance(outputs, Mapping) else outputs
+    given = logits(outputs)
     size = targets.shape[-2:]
     return given if given.shape[-2:] == size else F.interpolate(given, size=size, mode="bilinear", align_corners=False)
 

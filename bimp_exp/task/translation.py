@@ -196,6 +196,10 @@ class Translation:
         """Sum of the cross-entropies."""
         return self._cross_entropy(outputs, batch, 0.0)
 
+    def logits(self, outputs: Tensor) -> Tensor:
+        """All of them."""
+        return outputs
+
     def predict(self, model: Any, batch: Batch, outputs: Tensor) -> list[str]:
         """What ``model`` generates from the sources."""
         ids = model.generate(batch.inputs.source, max_length=self.max_length, beams=self.beams)
