@@ -21,6 +21,7 @@ class Block:
     dataset, model: as the paper calls them.
     select: the keys of which a cell takes the value of best validation mean.
     variant: the keys whose values make a row's variant.
+    budgeted: whether methods choose their cycles themselves, so that no column is of one J and T_rt.
     expected: what the recipe and the file fix, by dotted key or group; a run that differs is not comparable.
     """
 
@@ -31,6 +32,7 @@ class Block:
     model: str
     select: tuple[str, ...]
     variant: tuple[str, ...]
+    budgeted: bool
     expected: Mapping[str, Any]
 
 
@@ -57,7 +59,7 @@ def setting(run: Measured, block: Block) -> dict[str, Any]:
 
 
 def variant(run: Measured, block: Block) -> str:
-    """ "stepped, hard": the values of the keys that make it, of a run that has all of them; "" of another."""
-    if not all(key in run.values for key in block.variant):
+    """ "stepped, hard": the values of the keys that make it, of a run that has all of them; "" of another, and of BIMP."""
+    if run.method == "bimp" or not all(key in run.values for key in block.variant):
         return ""
     return ", ".join(plain(run.values[key]) for key in block.variant)

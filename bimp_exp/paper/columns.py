@@ -11,6 +11,7 @@ from bimp_exp.paper.published import SCORES, Number, of_table
 from bimp_exp.paper.runs import Measured
 from bimp_exp.paper.table import chosen, grouped
 
+LENGTHS = ("budget.epochs",)
 PRINTED = -1
 """Stands for a seed where the values are printed means."""
 
@@ -50,7 +51,8 @@ class Column:
 
 
 def ours(block: Block, runs: Sequence[Measured]) -> list[Column]:
-    """The columns of a block's runs."""
+    """The columns of a block's runs; where the length of dense training is swept, a row is one length, as "0.5 T"."""
+    whole = max((float(run.values["budget.epochs"]) for run in runs), default=1.0)
     printed = of_table(block.table, block.dataset, block.model)
     found: dict[tuple[Any, ...], dict[str, Row]] = {}
     for place, group in grouped(block, runs, printed).items():
@@ -61,9 +63,10 @@ def ours(block: Block, runs: Sequence[Measured]) -> list[Column]:
             setting=selection.setting,
             runs=best,
         )
-        found.setdefault((place.sparsity, place.cycles, place.fraction), {})[
-            label(place.method, place.schedule, place.variant)
-        ] = row
+        name = label(place.method, place.schedule, place.variant)
+        if block.variant == LENGTHS:
+            name = f"{float(place.variant) / whole:g} T"
+        found.setdefault((place.sparsity, place.cycles, place.fraction), {})[name] = row
     return [
         Column(source=block.table or block.sweep, dataset=block.dataset, sparsity=s, cycles=j, fraction=f, rows=rows)
         for (s, j, f), rows in sorted(found.items(), key=lambda item: [value or 0 for value in item[0]])

@@ -69,7 +69,9 @@ def envelope(
     return Envelope(
         points=points,
         first_at_baseline=next((q.total for q in points if q.difference is not None and q.difference >= 0), None),
-        first_noninferior=next((q.total for q in points if q.p_noninferior is not None and q.p_noninferior < ALPHA), None),
+        first_noninferior=next(
+            (q.total for q in points if q.p_noninferior is not None and q.p_noninferior < ALPHA), None
+        ),
     )
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from bimp_exp.report.statistics import t_interval
 
 from bimp_exp.paper.columns import PRINTED, Column, Row
 from bimp_exp.paper.draw import DOUBLING, LEFT, LINEAR, Panel, Point
+from bimp_exp.report.statistics import t_interval
 
 BARS = "bars: 95 % t interval over three or more seeds, else their range"
 RANGE = "bars: lowest and highest seed"
@@ -63,11 +63,14 @@ def table(ours: Sequence[Column], printed: Sequence[Column], metric: str, refere
         places = sorted({(c.sparsity, c.cycles or 0) for c in [*ours, *printed]})
         panels = []
         for sparsity, cycles in places:
-            here = [[c for c in of if (c.sparsity, c.cycles) == (sparsity, cycles)] for of in (ours, printed)]
+            own, theirs = ([c for c in of if (c.sparsity, c.cycles) == (sparsity, cycles)] for of in (ours, printed))
             title = f"{100 * sparsity:g} %" + ("" if cycles == 1 else f", {cycles} cycles")
             panels.append(
                 Panel(
-                    title=title, lines=_lines(*here, x=lambda c: 100 * (c.fraction or 0)), levels=levels, scale=DOUBLING
+                    title=title,
+                    lines=_lines(own, theirs, x=lambda c: 100 * (c.fraction or 0)),
+                    levels=levels,
+                    scale=DOUBLING,
                 )
             )
         side = len({cycles for _, cycles in places})

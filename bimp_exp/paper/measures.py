@@ -127,13 +127,15 @@ def shrinks(a: Pick, b: Pick) -> Measure:
                         assert of_b is not None
                         assert column.fraction is not None
                         lines.setdefault(seed, []).append((log2(column.fraction), of_a[seed] - of_b[seed]))
-                slopes = {
-                    s: -float(np.polyfit(*zip(*line, strict=True), 1)[0]) for s, line in lines.items() if len(line) > 1
-                }
+                slopes = {s: -_slope(line) for s, line in lines.items() if len(line) > 1}
                 found += [slopes] if slopes else []
         return mean_over_columns(found)
 
     return measure
+
+
+def _slope(line: Sequence[tuple[float, float]]) -> float:
+    return float(np.polyfit([x for x, _ in line], [y for _, y in line], 1)[0])
 
 
 def _by_source(columns: Sequence[Column]) -> list[list[Column]]:

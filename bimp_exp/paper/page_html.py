@@ -44,7 +44,8 @@ img { max-width: 100% } code { background: #f4f4f4; padding: .1em .3em }
 {% endfor %}{% if plot %}<p><img alt="{{ page.title }}" src="data:image/png;base64,{{ plot }}"></p>
 {% endif %}<h2>Every cell</h2>
 <div><table><tr>{% for cell in head %}<th>{{ cell }}</th>{% endfor %}</tr>
-{% for line in lines %}<tr id="{{ line.id }}">{% for text in line.texts[:-1] %}<td>{{ text }}</td>{% endfor %}<td class="runs">{{ line.texts[-1] }}</td></tr>
+{% for line in lines %}<tr id="{{ line.id }}">{% for text in line.texts[:-1] %}<td>{{ text }}</td>{% endfor %}
+<td class="runs">{{ line.texts[-1] }}</td></tr>
 {% endfor %}</table></div></body></html>
 """
 
@@ -55,7 +56,7 @@ def html(page: Page, plot: bytes) -> str:
     for part in page.parts:
         for metric, lines in by_metric(part.lines).items():
             columns = list(dict.fromkeys(column_name(line.cell.place) for line in lines))
-            rows = {}
+            rows: dict[str, dict[str, dict[str, str]]] = {}
             for line in lines:
                 cell = {"text": text_of(line), "id": cell_id(part, line), "kind": line.verdict.partition(" ")[0]}
                 rows.setdefault(row_name(line.cell.place), {})[column_name(line.cell.place)] = cell
@@ -67,7 +68,7 @@ def html(page: Page, plot: bytes) -> str:
                     "summary": summary(lines),
                 }
             )
-    lines = [{"id": cell_id(part, line), "texts": texts(part, line)} for part in page.parts for line in part.lines]
+    records = [{"id": cell_id(part, line), "texts": texts(part, line)} for part in page.parts for line in part.lines]
     return (
         Environment(autoescape=True, keep_trailing_newline=True)
         .from_string(PAGE)
@@ -77,6 +78,6 @@ def html(page: Page, plot: bytes) -> str:
             notes=[LEGEND, *page.notes],
             plot=b64encode(plot).decode(),
             head=HEAD,
-            lines=lines,
+            lines=records,
         )
     )

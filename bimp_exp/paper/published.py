@@ -1,7 +1,7 @@
 """The numbers that the paper prints, as data: 2,530 means and standard deviations of two seeds, and the dense networks of Table 3.
 
-Sources: Tables 1, 2 and 4 to 29 (``data/results.csv``), Table 3 (``data/dense.csv``), Table 22 (``data/capabilities.csv``). Scores are in
-points: percent of accuracy, mIoU and sparsity, BLEU.
+Sources: Tables 1, 2 and 4 to 29 (``data/results.csv``), Table 3 (``data/dense.csv``), Table 22 (``data/capabilities.csv``). Scores
+are in points: percent of accuracy, mIoU and sparsity, BLEU.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from typing import Any
 from bimp_exp.config.neutral import leaves
 from bimp_exp.config.signatures import constant
 from bimp_exp.errors import DataError
-from bimp_exp.paper.published import Place
 from bimp_exp.results.reader import Run, read_json, read_sweep
 from bimp_exp.results.schema import Result, Scores
 
@@ -33,6 +32,7 @@ class Measured:
     values: every key of the configuration by its dotted name, and the option of every group by the group's.
     validation, test: of the task's metric. numbers: the test score and everything else that is printed, by metric.
     before_pruning: whether the scores are those before the final prune, as for these methods in the paper.
+    epochs: of all phases. collapsed: whether a pruning has emptied a layer.
     """
 
     name: str
@@ -50,18 +50,6 @@ class Measured:
     before_pruning: bool
     epochs: float
     collapsed: bool
-
-    def place(self, *, metric: str, sparsity: float, budgeted: bool, variant: str) -> Place:
-        """Where ``metric`` of this run stands in a table; ``budgeted``: whether its method chooses the cycles itself."""
-        return Place(
-            method=self.method,
-            schedule=self.schedule,
-            variant=variant,
-            sparsity=sparsity,
-            cycles=None if budgeted else self.cycles,
-            fraction=None if budgeted else self.fraction,
-            metric=metric,
-        )
 
 
 def read(folders: Sequence[Path]) -> list[Measured]:
@@ -135,9 +123,9 @@ def _published_scores(result: Result) -> Scores:
 def _fraction(budget: Mapping[str, Any]) -> float | None:
     """T_rt / T, rounded down to four digits as the paper prints it: 2 of 90 epochs are 2.22 %."""
     if budget.get("retrain_fraction") is not None:
-        share = budget["retrain_fraction"]
+        share = float(budget["retrain_fraction"])
     elif budget.get("retrain_epochs") is not None:
-        share = budget["retrain_epochs"] / budget["epochs"]
+        share = float(budget["retrain_epochs"]) / budget["epochs"]
     else:
         return None
     return math.floor(1e4 * share + 1e-6) / 1e4

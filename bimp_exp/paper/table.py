@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bimp_exp.paper.selection import Candidate, select
-
 from bimp_exp.paper.block import Block, differences, setting, variant
 from bimp_exp.paper.published import NEAR, SCORES, Number, Place, flags, of_table
 from bimp_exp.paper.runs import Measured
+from bimp_exp.paper.selection import Candidate, Selection, select
 
 TWICE = "published twice, with different values (Tables 25 and 27)"
 
@@ -49,7 +48,9 @@ def cells(block: Block, runs: Sequence[Measured]) -> list[Cell]:
     made: list[Cell] = []
     metrics = {n.place.metric: None for n in printed} or {run.metric: None for run in runs}
     for number in printed:
-        made.append(_cell(block, number.place, number, groups.get(_row(number.place), []), printed))
+        made.append(_cell(block, number.place, number, _found(groups, number.place), printed))
+    if block.sweep != f"paper_t{int(block.table):02d}":
+        return made  # what else the runs of another table have is that table's
     known = {number.place for number in printed}
     for found in groups.values():
         for metric in metrics:
@@ -70,7 +71,7 @@ def grouped(block: Block, runs: Sequence[Measured], printed: Sequence[Number]) -
     return groups
 
 
-def chosen(block: Block, found: Sequence[Measured]) -> tuple[list[Measured], Any]:
+def chosen(block: Block, found: Sequence[Measured]) -> tuple[list[Measured], Selection]:
     """The runs of the setting of best validation mean, and how it was selected (``paper.selection``)."""
     settings: dict[str, list[Measured]] = {}
     for run in found:
@@ -84,11 +85,17 @@ def chosen(block: Block, found: Sequence[Measured]) -> tuple[list[Measured], Any
         for of in settings.values()
     ]
     selection = select(candidates, sorted({run.seed for run in found}))
+    assert selection is not None  # every run has scores
     return settings[repr(selection.setting)], selection
 
 
-def _row(place: Place) -> Place:
-    return Place(**{**vars(place), "metric": ""})
+def _found(groups: Mapping[Place, list[Measured]], place: Place) -> list[Measured]:
+    """The runs of a place; of a number that has no sparsity those of the first one."""
+    row = Place(**{**vars(place), "metric": ""})
+    if place.sparsity is not None:
+        return groups.get(row, [])
+    of_method = [g for p, g in groups.items() if (p.method, p.variant) == (place.method, place.variant)]
+    return of_method[0] if of_method else []
 
 
 def _place(block: Block, run: Measured, metric: str, printed: Sequence[Number]) -> Place | None:
@@ -97,14 +104,14 @@ def _place(block: Block, run: Measured, metric: str, printed: Sequence[Number]) 
     goal = min(goals, key=lambda g: abs(g - run.sparsity))
     if abs(goal - run.sparsity) > NEAR / 100 + 1e-9:
         return None
-    rows = [n.place for n in printed if n.place.method == run.method]
     return Place(
         method=run.method,
         schedule=run.schedule,
-        variant=variant(run, block) if any(row.variant for row in rows) else "",
+        variant=variant(run, block),
         sparsity=goal,
-        cycles=run.cycles if any(row.cycles for row in rows) else None,
-        fraction=run.fraction if any(row.cycles for row in rows) else None,
+        cycles=None if block.budgeted else run.cycles,
+        # where the length of dense training is swept, T_rt / T_0 is another one in every row
+        fraction=None if block.budgeted or "budget.epochs" in block.variant else run.fraction,
         metric=metric,
     )
 
@@ -127,7 +134,7 @@ def _cell(
         setting=selection.setting,
         num_settings=len({repr(setting(run, block)) for run in found}),
         validation=selection.validation,
-        best_on_test=selection.best_on_test if place.metric in SCORES else None,
+        best_on_test=selection.best_on_test[1] if place.metric in SCORES else None,
         runs=tuple(run.name for run in runs),
         notes=tuple(notes),
         reason=", ".join(unlike) or reason,

@@ -119,7 +119,9 @@ def _our_prior(cells: Sequence[Compared]) -> float | None:
 def _compare(cell: Compared, d0: int, printed: float, prior: float | None) -> Judged:
     assert cell.ours is not None
     n, mean, variance = len(cell.ours), float(np.mean(cell.ours)), float(np.var(cell.ours, ddof=1))
-    v_ours, f_ours = (variance, n - 1) if prior is None else ((d0 * prior + (n - 1) * variance) / (d0 + n - 1), d0 + n - 1)
+    v_ours, f_ours = (
+        (variance, n - 1) if prior is None else ((d0 * prior + (n - 1) * variance) / (d0 + n - 1), d0 + n - 1)
+    )
     # the maximum guards against a lucky pair of printed seeds
     v_printed, f_printed = max((d0 * printed + cell.published_std**2) / (d0 + 1), v_ours), d0 + 1
     a, b = v_ours / n, v_printed / 2
