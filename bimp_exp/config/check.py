@@ -29,6 +29,11 @@ SUPPLIED = {  # parameters that a run gives to the option of a group
     "task": ("image_shape", "num_classes", "class_names", "tokenizer", "max_length"),
 }
 REQUESTS = ("plan", "sweep", "recipe")  # keys of conf/config.yaml that are not of the run itself
+ABOUT_SWEEPS = (
+    "recipe",
+    "paper",
+    "scale",
+)  # for options, the report and the sweeper, which have taken from them what they need
 
 
 def check(values: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bimp_exp.config.check import INSTRUCTIONS, SUPPLIED
+from bimp_exp.config.check import ABOUT_SWEEPS, INSTRUCTIONS, SUPPLIED
 from bimp_exp.config.choices import parse
 from bimp_exp.config.messages import first_line
 from bimp_exp.config.signatures import foreign, signature
@@ -26,7 +26,8 @@ def resolve(cfg: DictConfig, overrides: Sequence[str] = ()) -> tuple[dict[str, A
         raise ConfigError(f"{error.full_key}: {first_line(error)}") from None
     assert isinstance(container, dict)
     values: dict[str, Any] = {str(key): value for key, value in container.items()}
-    values.pop("recipe", None)  # options have taken from it what they need
+    for key in ABOUT_SWEEPS:
+        values.pop(key, None)
     run_options = {"plan": values.pop("plan", False)}
     if not isinstance(run_options["plan"], bool):
         raise ConfigError(f"plan={run_options['plan']} must be true or false")
