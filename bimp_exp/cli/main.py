@@ -22,6 +22,7 @@ COMMANDS = {
     "store": "list, verify or remove stored phases",
     "sync": "mirror results into MLflow",
     "report": "write the tables of a run or of a sweep",
+    "paper": "write a table or figure of the paper beside ours, with verdicts, or the answers to its claims",
     "export": "write the network of a finished run as a file of its own",
 }
 INTERRUPTED = 130  # the exit status of a process that SIGINT ends

@@ -15,25 +15,66 @@ from bimp_exp.config import naming
 from bimp_exp.config.neutral import leaves
 from bimp_exp.config.resolve import resolve, without_hydra
 from bimp_exp.paper.block import ALWAYS, Block
+from bimp_exp.paper.published import of_table
 from bimp_exp.paths import CONF, SWEEPS
+from bimp_exp.results.reader import read_sweep_facts
 
 OF_OPTIONS = {"recipe.milestones": "lr.milestones", "recipe.gamma": "lr.gamma"}
 """Keys that conf/lr takes from elsewhere, by where they end up."""
 
 
 @cache
-def names() -> dict[str, list[str]]:
-    """Sweep -> the tables and figures that it feeds: "t04", "f02"."""
-    found = {}
+def sources() -> dict[str, list[str]]:
+    """Table or figure, "t04" or "f02" -> the sweeps that feed it, its own first."""
+    found: dict[str, list[str]] = {}
     for file in sorted(SWEEPS.glob("paper_*.yaml")):
-        blocks = _blocks(_content(file))
-        found[file.stem] = [name for block in blocks for name in feeds(block)]
-    return found
+        for block in _blocks(_content(file)):
+            for name in _names(str(block.get("table") or ""), str(block.get("figure") or "")):
+                found.setdefault(name, []).append(file.stem)
+    return {name: sorted(of, key=lambda sweep: sweep != f"paper_{name}") for name, of in sorted(found.items())}
 
 
-def feeds(block: Mapping[str, Any]) -> list[str]:
+def names_of(block: Block) -> list[str]:
     """The names of a block's table and figure."""
-    return [f"{kind[0]}{int(block[kind]):02d}" for kind in ("table", "figure") if block.get(kind)]
+    return _names(block.table, block.figure)
+
+
+def _names(table: str, figure: str) -> list[str]:
+    return [f"{kind}{int(number):02d}" for kind, number in (("t", table), ("f", figure)) if number]
+
+
+def sweep_of(folder: Path) -> str | None:
+    """The paper's sweep that made a folder, by its name and command; None for another sweep."""
+    facts = read_sweep_facts(folder)
+    stated = (text.partition("=")[2] for text in facts.command.split() if text.startswith("+sweeps="))
+    name = next(stated, folder.name.partition("+")[0].partition("~")[0])
+    return name if (SWEEPS / f"{name}.yaml").exists() and name.startswith("paper_") else None
+
+
+def scale_of(folder: Path) -> str:
+    """The scale that a sweep's command asked for; "" for none."""
+    command = read_sweep_facts(folder).command.split()
+    return next((text.partition("=")[2] for text in command if text.startswith("+scale=")), "")
+
+
+def own(folder: Path) -> Block:
+    """A block for a sweep that is none of the paper's: what its tables leave open is selected on validation."""
+    keys = read_sweep_facts(folder).swept
+    budgeted = "method" in keys
+    columns = {"seed", "sparsity", "schedule", "method"} | (
+        set() if budgeted else {"budget.cycles", "budget.retrain_epochs"}
+    )
+    return Block(
+        sweep=folder.name,
+        table="",
+        figure="",
+        dataset=folder.name,
+        model="",
+        select=tuple(key for key in keys if key not in columns),
+        variant=(),
+        budgeted=budgeted,
+        expected={},
+    )
 
 
 @cache
@@ -50,10 +91,17 @@ def blocks(sweep: str) -> list[Block]:
             model=block["model"],
             select=tuple(block.get("select") or ()),
             variant=tuple(block.get("variant") or ()),
+            budgeted=_budgeted(block),
             expected=expected,
         )
         for block in _blocks(content)
     ]
+
+
+def _budgeted(block: Mapping[str, Any]) -> bool:
+    """Whether the table prints no J and T_rt."""
+    numbers = of_table(str(block["table"]), block["dataset"], block["model"]) if block.get("table") else []
+    return bool(numbers) and not any(number.place.cycles for number in numbers)
 
 
 def _expected(sweep: str, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +112,9 @@ def _expected(sweep: str, content: Mapping[str, Any]) -> dict[str, Any]:
     options = naming.options(config.hydra.runtime.choices, values, naming.folders(config.hydra.runtime))
     all_values = {**dict(leaves(values)), **options}
     recipe = config.hydra.runtime.choices.get("recipe") or config.hydra.runtime.choices.get("recipe@_global_")
-    said = dict(leaves(_ours(content))) | (dict(leaves(_ours(_content(CONF / "recipe" / f"{recipe}.yaml")))) if recipe else {})
+    said = dict(leaves(_ours(content))) | (
+        dict(leaves(_ours(_content(CONF / "recipe" / f"{recipe}.yaml")))) if recipe else {}
+    )
     sweeper = content["hydra"]["sweeper"]
     swept = {*(sweeper.get("params") or {}), *(key for grid in sweeper.get("grids") or () for key in grid)}
     keys = [*ALWAYS, *(OF_OPTIONS.get(key, key) for key in said)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import ceil, log2, log10
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from bimp_exp.report.figures import COLOURS, GREY, MARKERS, new_figure, tidy
 
 MAX_COLUMNS = 4
+CURVE = 40  # from so many points on, a line has no marks
 ASIDE = 0.012  # of the axis' length: lines that lie on each other are set apart by it
 
 
@@ -62,7 +64,7 @@ def figure(panels: Sequence[Panel], *, x: str, y: str, title: str, columns: int 
     grid = made.subplots(rows, columns, squeeze=False)
     labels = list(dict.fromkeys(label for panel in panels for label in panel.lines))
     hollow = any(point.published is not None for p in panels for points in p.lines.values() for point in points)
-    handles = {}
+    handles: dict[str, Any] = {}
     for axes, panel in zip(grid.flat, panels, strict=False):
         places = [panel.scale.place(point.x) for points in panel.lines.values() for point in points]
         width = (max(places) - min(places) if places else 0) or 1.0
@@ -88,11 +90,15 @@ def figure(panels: Sequence[Panel], *, x: str, y: str, title: str, columns: int 
     return made
 
 
-def _line(axes: Axes, points: Sequence[Point], scale: Scale, number: int, shift: float) -> object:
+def _line(axes: Axes, points: Sequence[Point], scale: Scale, number: int, shift: float) -> Any:
     colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+    if len(points) > CURVE:
+        return axes.plot(
+            [scale.place(p.x) for p in points], [p.mean or 0.0 for p in points], color=colour, linewidth=1.3
+        )[0]
     ours = sorted((p for p in points if p.mean is not None), key=lambda p: p.x)
     places = [scale.place(p.x) + shift for p in ours]
-    means = [p.mean for p in ours]
+    means = [p.mean for p in ours if p.mean is not None]
     bars = [
         [p.mean - (p.mean if p.low is None else p.low) for p in ours if p.mean is not None],
         [(p.mean if p.high is None else p.high) - p.mean for p in ours if p.mean is not None],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bimp_exp.paper.columns import PRINTED, Column, Row
 from bimp_exp.paper.draw import DOUBLING, LEFT, LINEAR, Panel, Point
@@ -75,10 +76,10 @@ def table(ours: Sequence[Column], printed: Sequence[Column], metric: str, refere
             )
         side = len({cycles for _, cycles in places})
         return Drawing(
-            panels=panels, x="T_rt / T [%], per cycle", y=f"test {metric} [%]\n{BARS}", columns=side if side > 1 else 4
+            panels=panels, x="T_rt / T [%], per cycle", y=f"{metric}\n{BARS}", columns=side if side > 1 else 4
         )
     lines = _lines(ours, printed, x=lambda c: c.sparsity)
-    return Drawing(panels=[Panel(title="", lines=lines, scale=LEFT)], x="sparsity [%]", y=f"test {metric} [%]\n{BARS}")
+    return Drawing(panels=[Panel(title="", lines=lines, scale=LEFT)], x="sparsity [%]", y=f"{metric}\n{BARS}")
 
 
 def _lines(ours: Sequence[Column], printed: Sequence[Column], x: Callable[[Column], float]) -> dict[str, list[Point]]:
@@ -110,7 +111,7 @@ def totals(ours: Sequence[Column], printed: Sequence[Column], metric: str, refer
             ]
         levels = {"dense (Table 3)": reference} if reference is not None and printed else {}
         panels.append(Panel(title=f"{100 * sparsity:g} %", lines=lines, levels=levels, scale=DOUBLING))
-    return Drawing(panels=panels, x=TOTAL, y=f"test {metric} [%]\n{RANGE}")
+    return Drawing(panels=panels, x=TOTAL, y=f"{metric}\n{RANGE}")
 
 
 def _best_by_total(columns: Sequence[Column], label: str) -> dict[float, Row]:
@@ -145,7 +146,7 @@ def envelope(ours: Sequence[Column], metric: str) -> Drawing:
                 scale=DOUBLING,
             )
         )
-    return Drawing(panels=panels, x=TOTAL, y=f"test {metric} [%]\n{RANGE}")
+    return Drawing(panels=panels, x=TOTAL, y=f"{metric}\n{RANGE}")
 
 
 def deviations(ours: Sequence[Column], metric: str) -> Drawing:
@@ -172,7 +173,7 @@ def deviations(ours: Sequence[Column], metric: str) -> Drawing:
             )
         )
     return Drawing(
-        panels=panels, x="dense training, T_0 / T [%]", y=f"deviation of test {metric} [points]\n{RANGE}", columns=1
+        panels=panels, x="dense training, T_0 / T [%]", y=f"deviation of {metric}, points\n{RANGE}", columns=1
     )
 
 
@@ -205,7 +206,7 @@ def criteria(ours: Sequence[Column], metric: str, *, by_cycles: bool) -> Drawing
     return Drawing(
         panels=panels,
         x="sparsity [%]" if by_cycles else "sparsity [%], below: theoretical speed-up",
-        y=f"test {metric} [%]\n{RANGE}",
+        y=f"{metric}\n{RANGE}",
         columns=2,
     )
 
@@ -213,3 +214,14 @@ def criteria(ours: Sequence[Column], metric: str, *, by_cycles: bool) -> Drawing
 def _speedup(row: Row) -> float:
     values: list[Any] = [run.numbers.get("speedup") for run in row.runs]
     return float(np.mean([value for value in values if value is not None]))
+
+
+def csv(drawing: Drawing) -> str:
+    """The points of a drawing, a line each."""
+    rows = [
+        {"panel": panel.title, "line": label, **vars(point)}
+        for panel in drawing.panels
+        for label, points in panel.lines.items()
+        for point in points
+    ]
+    return pd.DataFrame(rows).to_csv(index=False)

@@ -102,7 +102,9 @@ def bootstrap(values: Sequence[float], level: float = LEVEL) -> tuple[float, flo
         return float(low), float(high), len(means)
     from scipy.stats import bootstrap as resample
 
-    made = resample((values,), np.mean, confidence_level=level, method="BCa", n_resamples=9999, rng=np.random.default_rng(0))
+    made = resample(
+        (values,), np.mean, confidence_level=level, method="BCa", n_resamples=9999, rng=np.random.default_rng(0)
+    )
     return float(made.confidence_interval.low), float(made.confidence_interval.high), 9999
 
 
