@@ -1,7 +1,7 @@
 """``bimp-exp paper NAME``: a table or figure of the paper beside ours, the claims, or all of them, from finished runs.
 
-NAME is t01 to t29, f01 to f11, claims, or all. The runs are those of the sweeps of the paper in results/sweeps, whether these are over
-or not; with --sweep those of the given folders, for the claims of any sweep. Files: docs/reproduction.md.
+NAME is t01 to t29, f01 to f11, claims, or all. The runs are those of the paper's sweeps in results/sweeps, whether these are over or
+not; with --sweep those of the given folders, for the claims of any sweep. Files: docs/reproduction.md.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rich.console import Console
 
 from bimp_exp import files
 from bimp_exp.cli import paper_blocks
-from bimp_exp.cli.paper_confirm import confirm
+from bimp_exp.cli.paper_confirm import SUFFIX, confirm
 from bimp_exp.errors import ConfigError
 from bimp_exp.paper import coverage, page, runs, write
 from bimp_exp.paper.block import Block
@@ -37,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--confirm", metavar="SEEDS", help="do the chosen settings again with these seeds, 10,11,12, and report those"
     )
     parser.add_argument(
-        "overrides", metavar="KEY=VALUE", nargs="*", help="of those runs: dataset.root=FOLDER hydra/launcher=slurm"
+        "overrides",
+        metavar="KEY=VALUE",
+        nargs="*",
+        help="of their launcher: hydra/launcher=slurm hydra.launcher.partition=gpu",
     )
 
 
@@ -49,10 +52,12 @@ def run(given: argparse.Namespace) -> None:
     if given.name not in ("all", "claims", *known, *WITHOUT_RUNS):
         raise ConfigError(f"{given.name}: choose one of {', '.join(sorted([*known, *WITHOUT_RUNS]))}, claims, all")
     if given.overrides and not given.confirm:
-        raise ConfigError(f"{' '.join(given.overrides)}: keys are of the runs that --confirm SEEDS starts")
+        raise ConfigError(f"{' '.join(given.overrides)}: keys are of the launcher that --confirm SEEDS starts")
     folders = given.sweep if given.sweep is not None else _latest(ROOT)
+    if given.confirm and given.name[0] != "t":
+        raise ConfigError(f"--confirm does the chosen settings of one table again; {given.name} is none")
     if given.confirm:
-        folders = confirm(given.name, _sources(given.name, folders), given.confirm, given.overrides, ROOT)
+        folders = confirm(given.name, _sources(given.name, folders), folders, given.confirm, given.overrides)
     found = {name: _sources(name, folders) for name in sorted(wanted) if name not in WITHOUT_RUNS}
     given.to.mkdir(parents=True, exist_ok=True)
     if given.name != "claims":
@@ -111,7 +116,8 @@ def _own(folders: Sequence[Path]) -> list[Source]:
 
 def _latest(root: Path) -> list[Path]:
     """The folders of the paper's sweeps in ``root``, at full scale, or those of a scale that is the only one."""
-    found = [folder for folder in find(root, "sweep.json") if paper_blocks.sweep_of(folder)] if root.is_dir() else []
+    every = find(root, "sweep.json") if root.is_dir() else []
+    found = [folder for folder in every if paper_blocks.sweep_of(folder) and not folder.name.endswith(SUFFIX)]
     scales = {paper_blocks.scale_of(folder) for folder in found}
     if len(scales) > 1 and "" in scales:
         return [folder for folder in found if not paper_blocks.scale_of(folder)]

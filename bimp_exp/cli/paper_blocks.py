@@ -52,9 +52,11 @@ def sweep_of(folder: Path) -> str | None:
 
 
 def scale_of(folder: Path) -> str:
-    """The scale that a sweep's command asked for; "" for none."""
-    command = read_sweep_facts(folder).command.split()
-    return next((text.partition("=")[2] for text in command if text.startswith("+scale=")), "")
+    """The scale in a sweep's name, "ci" of paper_t04+ci; "" for none."""
+    return next(
+        (part for part in folder.name.partition("~")[0].split("+")[1:] if (CONF / "scale" / f"{part}.yaml").exists()),
+        "",
+    )
 
 
 def own(folder: Path) -> Block:

@@ -12,7 +12,7 @@ from bimp_exp.paper.claim import Claim
 from bimp_exp.paper.claim_tests import Answer, Tested, above, answer, inside
 from bimp_exp.paper.columns import PRINTED, Column
 from bimp_exp.paper.measures import Statistic
-from bimp_exp.paper.page import table
+from bimp_exp.paper.page_text import table
 from bimp_exp.paper.published import numbers
 from bimp_exp.report.statistics import holm
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bimp_exp.paper.page import SIGNS, Page, counts, table
+from bimp_exp.paper.page import SIGNS, Page, counts
+from bimp_exp.paper.page_text import table
 from bimp_exp.paper.published import numbers
 from bimp_exp.paper.write import Source
 

@@ -53,14 +53,16 @@ LEFT = Scale(place=lambda s: -log10(1 - s), write=lambda s: f"{100 * s:g}")
 """Sparsity by the logarithm of what is left: 0, 90 and 99 % are equally far from each other."""
 
 
-def figure(panels: Sequence[Panel], *, x: str, y: str, title: str, columns: int = MAX_COLUMNS) -> Figure:
-    """The panels in rows of ``columns``, with one legend. Hollow marks are published means.
+def figure(
+    panels: Sequence[Panel], *, x: str, y: str, title: str, note: str = "", columns: int = MAX_COLUMNS
+) -> Figure:
+    """The panels in rows of ``columns``, with one legend. Hollow marks are published means; ``note`` stands below.
 
     The y axis shows the data and no more; a point is never drawn outside of it.
     """
     columns = max(1, min(columns, len(panels)))
     rows = max(1, ceil(len(panels) / columns))
-    made = new_figure(2.2 + 3.1 * columns, 1.2 + 2.8 * rows)
+    made = new_figure(2.2 + 3.1 * columns, 1.4 + 2.8 * rows)
     grid = made.subplots(rows, columns, squeeze=False)
     labels = list(dict.fromkeys(label for panel in panels for label in panel.lines))
     hollow = any(point.published is not None for p in panels for points in p.lines.values() for point in points)
@@ -81,7 +83,7 @@ def figure(panels: Sequence[Panel], *, x: str, y: str, title: str, columns: int 
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     made.suptitle(title, fontsize=11)
-    made.supxlabel(x, fontsize=10)
+    made.supxlabel(f"{x}\n{note}".rstrip(), fontsize=10)
     made.supylabel(y, fontsize=10)
     if hollow:
         handles["published"] = grid.flat[0].plot([], [], "o", mfc="none", mec=GREY, ms=6)[0]

@@ -13,10 +13,11 @@ from bimp_exp.paper.columns import PRINTED, Column, Row
 from bimp_exp.paper.draw import DOUBLING, LEFT, LINEAR, Panel, Point
 from bimp_exp.report.statistics import t_interval
 
-BARS = "bars: 95 % t interval over three or more seeds, else their range"
+BARS = "bars: 95 % t interval, of two seeds their range"
 RANGE = "bars: lowest and highest seed"
 TOTAL = "retraining in all cycles, J T_rt / T [%]"
 NAMES = {
+    **{rate: f"{rate} (tuned)" for rate in ("constant", "stepped", "cosine", "linear")},
     "renda": "Renda et al.",
     "imp": "IMP",
     "bimp": "BIMP",
@@ -28,11 +29,12 @@ NAMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """What a figure shows: its panels, the texts of its axes, how many panels stand side by side."""
+    """What a figure shows: its panels, the texts of its axes, what the bars are, how many panels stand side by side."""
 
     panels: Sequence[Panel]
     x: str
     y: str
+    note: str = ""
     columns: int = 4
 
 
@@ -75,11 +77,9 @@ def table(ours: Sequence[Column], printed: Sequence[Column], metric: str, refere
                 )
             )
         side = len({cycles for _, cycles in places})
-        return Drawing(
-            panels=panels, x="T_rt / T [%], per cycle", y=f"{metric}\n{BARS}", columns=side if side > 1 else 4
-        )
+        return Drawing(panels=panels, x="T_rt / T [%], per cycle", y=metric, note=BARS, columns=side if side > 1 else 4)
     lines = _lines(ours, printed, x=lambda c: c.sparsity)
-    return Drawing(panels=[Panel(title="", lines=lines, scale=LEFT)], x="sparsity [%]", y=f"{metric}\n{BARS}")
+    return Drawing(panels=[Panel(title="", lines=lines, scale=LEFT)], x="sparsity [%]", y=metric, note=BARS)
 
 
 def _lines(ours: Sequence[Column], printed: Sequence[Column], x: Callable[[Column], float]) -> dict[str, list[Point]]:
@@ -111,7 +111,7 @@ def totals(ours: Sequence[Column], printed: Sequence[Column], metric: str, refer
             ]
         levels = {"dense (Table 3)": reference} if reference is not None and printed else {}
         panels.append(Panel(title=f"{100 * sparsity:g} %", lines=lines, levels=levels, scale=DOUBLING))
-    return Drawing(panels=panels, x=TOTAL, y=f"{metric}\n{RANGE}")
+    return Drawing(panels=panels, x=TOTAL, y=metric, note=RANGE)
 
 
 def _best_by_total(columns: Sequence[Column], label: str) -> dict[float, Row]:
@@ -146,7 +146,7 @@ def envelope(ours: Sequence[Column], metric: str) -> Drawing:
                 scale=DOUBLING,
             )
         )
-    return Drawing(panels=panels, x=TOTAL, y=f"{metric}\n{RANGE}")
+    return Drawing(panels=panels, x=TOTAL, y=metric, note=RANGE)
 
 
 def deviations(ours: Sequence[Column], metric: str) -> Drawing:
@@ -172,9 +172,7 @@ def deviations(ours: Sequence[Column], metric: str) -> Drawing:
                 scale=LINEAR,
             )
         )
-    return Drawing(
-        panels=panels, x="dense training, T_0 / T [%]", y=f"deviation of {metric}, points\n{RANGE}", columns=1
-    )
+    return Drawing(panels=panels, x="dense training, T_0 / T [%]", y=f"deviation of {metric}", note=RANGE, columns=1)
 
 
 def criteria(ours: Sequence[Column], metric: str, *, by_cycles: bool) -> Drawing:
@@ -206,7 +204,8 @@ def criteria(ours: Sequence[Column], metric: str, *, by_cycles: bool) -> Drawing
     return Drawing(
         panels=panels,
         x="sparsity [%]" if by_cycles else "sparsity [%], below: theoretical speed-up",
-        y=f"{metric}\n{RANGE}",
+        y=metric,
+        note=RANGE,
         columns=2,
     )
 

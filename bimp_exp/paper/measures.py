@@ -14,6 +14,7 @@ import numpy as np
 from bimp_exp.paper.columns import Column, Pick
 
 SAME = 1e-9
+ENOUGH = 4  # rows of a column in which being best or second says something
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,24 +91,21 @@ def mean_over_columns(found: Sequence[Mapping[int, float]]) -> Statistic | None:
 
 
 def best_or_second(name: str, names: Sequence[str]) -> Measure:
-    """Seed by seed the share of columns in which at most one of ``names`` is above ``name``."""
+    """Seed by seed the share of columns in which at most one of ``names`` is above ``name``; of columns with four rows or more."""
 
     def measure(columns: Sequence[Column]) -> Statistic | None:
         found = []
         for column in columns:
-            if all(each in column.rows for each in names):
-                tests = {each: column.rows[each].tests for each in names}
+            tests = {each: column.rows[each].tests for each in names if each in column.rows}
+            if name in tests and len(tests) >= ENOUGH:
                 seeds = set.intersection(*(set(values) for values in tests.values()))
-                above = {s: sum(tests[n][s] > tests[name][s] + SAME for n in names if n != name) for s in seeds}
+                above = {s: sum(each[s] > tests[name][s] + SAME for each in tests.values()) for s in seeds}
                 found.append({seed: float(count <= 1) for seed, count in above.items()})
-        made = mean_over_columns(found)
+        made = mean_over_columns([values for values in found if values])
         if made is None:
             return None
-        return Statistic(
-            per_seed=made.per_seed,
-            columns=made.columns,
-            agreeing=sum(float(np.mean(list(values.values()))) > 0.5 for values in found),
-        )
+        agreeing = sum(float(np.mean(list(values.values()))) > 0.5 for values in found if values)
+        return Statistic(per_seed=made.per_seed, columns=made.columns, agreeing=agreeing)
 
     return measure
 

@@ -1,4 +1,4 @@
-"""The files of a table: tNN.md and .html for readers, .tex, and .csv with every digit; a line for each printed number."""
+"""A table of the paper beside ours as texts: its grids as printed, and a line for each printed number."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-import pandas as pd
-
 from bimp_exp.config.check import plain
 from bimp_exp.paper.columns import label
 from bimp_exp.paper.compare import Line
 from bimp_exp.paper.figures import name
 from bimp_exp.paper.published import SCORES, Place
-from bimp_exp.report.render import Rows, latex
+from bimp_exp.report.render import Rows
 
 SIGNS = {
     "reproduced": "=",
@@ -86,20 +84,48 @@ def row_name(place: Place) -> str:
     return f"{text} ({place.variant})" if place.variant else text
 
 
+def sparsity_name(place: Place) -> str:
+    """ "90 %"; "" where a number belongs to none."""
+    return "" if place.sparsity is None else f"{100 * place.sparsity:g} %"
+
+
+def budget_name(place: Place) -> str:
+    """ "2 × 2.5 %": J and T_rt / T; "" where the method chooses them."""
+    return "" if place.fraction is None else f"{place.cycles} × {100 * place.fraction:g} %"
+
+
 def column_name(place: Place) -> str:
-    """ "90 %, 2 x 2.5 %"."""
-    sparsity = "" if place.sparsity is None else f"{100 * place.sparsity:g} %"
-    budget = "" if place.fraction is None else f", {place.cycles} × {100 * place.fraction:g} %"
-    return sparsity + budget
+    """ "90 %, 2 × 2.5 %"."""
+    return ", ".join(filter(None, [sparsity_name(place), budget_name(place)]))
 
 
-def overview(lines: Sequence[Line]) -> Rows:
-    """Rows and columns as printed, of one metric."""
-    columns = list(dict.fromkeys(column_name(line.cell.place) for line in lines))
-    rows: dict[str, dict[str, str]] = {}
-    for line in lines:
-        rows.setdefault(row_name(line.cell.place), {})[column_name(line.cell.place)] = text_of(line)
-    return [["", *columns], *([row, *(cells.get(column, "") for column in columns)] for row, cells in rows.items())]
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Lines in rows and columns as printed: one sparsity over its budgets, or all sparsities."""
+
+    title: str
+    columns: list[str]
+    rows: dict[str, dict[str, Line]]
+
+    def texts(self) -> Rows:
+        """As rows of cells."""
+        body = [[row, *(text_of(of[c]) if c in of else "" for c in self.columns)] for row, of in self.rows.items()]
+        return [[self.title, *self.columns], *body]
+
+
+def grids(lines: Sequence[Line]) -> list[Grid]:
+    """The tables that the lines of one metric make, in the order of their sparsities."""
+    found: dict[str, Grid] = {}
+    for line in sorted(lines, key=lambda line: line.cell.place.sparsity or 0):
+        place = line.cell.place
+        title, column = (
+            (sparsity_name(place), budget_name(place)) if place.fraction else ("", sparsity_name(place) or "all")
+        )
+        grid = found.setdefault(title, Grid(title=title, columns=[], rows={}))
+        if column not in grid.columns:
+            grid.columns.append(column)
+        grid.rows.setdefault(row_name(place), {})[column] = line
+    return list(found.values())
 
 
 def counts(lines: Sequence[Line]) -> dict[str, int]:
@@ -115,69 +141,6 @@ def summary(lines: Sequence[Line]) -> str:
         line.judged.difference for line in lines if line.judged.p is not None and line.judged.difference is not None
     ]
     return f"{told}." + (f" Median difference of the compared scores: {median(found):+.2f} points." if found else "")
-
-
-def details(lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """A record per line, unrounded."""
-    return [
-        {
-            "row": row_name(line.cell.place),
-            "column": column_name(line.cell.place),
-            **vars(line.cell.place),
-            "n": line.ours.n if line.ours else 0,
-            "mean": line.ours.mean if line.ours else None,
-            "std": line.ours.std if line.ours else None,
-            "low": line.ours.low if line.ours else None,
-            "high": line.ours.high if line.ours else None,
-            "mark": line.mark,
-            "published_mean": line.cell.published.mean if line.cell.published else None,
-            "published_std": line.cell.published.std if line.cell.published else None,
-            "difference": line.judged.difference,
-            "difference_low": line.judged.low,
-            "difference_high": line.judged.high,
-            "p": line.judged.p,
-            "p_adjusted": line.judged.p_adjusted,
-            "p_tost": line.judged.p_tost,
-            "margin": line.judged.margin,
-            "verdict": line.verdict if line.cell.published else "",
-            "reason": line.reason,
-            "setting": setting_text(line.cell.setting),
-            "num_settings": line.cell.num_settings,
-            "validation": line.cell.validation,
-            "best_on_test": line.cell.best_on_test,
-            "runs": " ".join(line.cell.runs),
-        }
-        for line in lines
-    ]
-
-
-def csv(page: Page) -> str:
-    """All lines of all parts."""
-    rows = [{"part": part.title, **record} for part in page.parts for record in details(part.lines)]
-    return pd.DataFrame(rows).to_csv(index=False)
-
-
-def markdown(page: Page) -> str:
-    """The table, and below it a line for each printed number."""
-    text = [f"# {page.title}", "", *(f"    {command}" for command in page.commands), ""]
-    for part in page.parts:
-        text += [f"## {part.title}", ""] if len(page.parts) > 1 else []
-        for metric, lines in by_metric(part.lines).items():
-            text += [f"### {METRICS[metric]}", "", *table(overview(lines)), "", summary(lines), ""]
-    text += [line for note in [LEGEND, *page.notes] for line in (note, "")]
-    text += ["## Every cell", ""]
-    body = [texts(part, line) for part in page.parts for line in part.lines]
-    return "\n".join([*text, *table([HEAD, *body])]) + "\n"
-
-
-def tex(page: Page) -> str:
-    """The tables of the scores alone, each a tabular."""
-    return "\n".join(
-        latex(overview(lines))
-        for part in page.parts
-        for metric, lines in by_metric(part.lines).items()
-        if metric in SCORES
-    )
 
 
 def cell_id(part: Part, line: Line) -> str:
@@ -251,10 +214,3 @@ def _printed(line: Line) -> str:
     digits = 2 if number.place.metric in SCORES or number.place.metric == "achieved_sparsity" else 0
     spread = "" if number.std is None else f" ± {number.std:.{max(digits, 1)}f}"
     return f"{number.mean:.{digits}f}{spread}{'°' if line.highlighted else ''}"
-
-
-def table(rows: Rows) -> list[str]:
-    """Rows as lines of Markdown."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    cells.insert(1, ["---", *("--:" for _ in rows[0][1:])])
-    return ["| " + " | ".join(row) + " |" for row in cells]

@@ -6,15 +6,16 @@ from base64 import b64encode
 
 from jinja2 import Environment
 
+from bimp_exp.paper.compare import Line
 from bimp_exp.paper.page import (
     HEAD,
     LEGEND,
     METRICS,
     Page,
+    Part,
     by_metric,
     cell_id,
-    column_name,
-    row_name,
+    grids,
     summary,
     text_of,
     texts,
@@ -55,19 +56,21 @@ def html(page: Page, plot: bytes) -> str:
     tables = []
     for part in page.parts:
         for metric, lines in by_metric(part.lines).items():
-            columns = list(dict.fromkeys(column_name(line.cell.place) for line in lines))
-            rows: dict[str, dict[str, dict[str, str]]] = {}
-            for line in lines:
-                cell = {"text": text_of(line), "id": cell_id(part, line), "kind": line.verdict.partition(" ")[0]}
-                rows.setdefault(row_name(line.cell.place), {})[column_name(line.cell.place)] = cell
-            tables.append(
-                {
-                    "title": f"{part.title}: {METRICS[metric]}" if len(page.parts) > 1 else METRICS[metric],
-                    "head": ["", *columns],
-                    "rows": [{"name": n, "cells": [of.get(c, {}) for c in columns]} for n, of in rows.items()],
-                    "summary": summary(lines),
-                }
-            )
+            name = f"{part.title}: {METRICS[metric]}" if len(page.parts) > 1 else METRICS[metric]
+            made = grids(lines)
+            for grid in made:
+                rows = [
+                    {"name": row, "cells": [_cell(part, of.get(c)) for c in grid.columns]}
+                    for row, of in grid.rows.items()
+                ]
+                tables.append(
+                    {
+                        "title": f"{name}, {grid.title}".rstrip(", "),
+                        "head": ["", *grid.columns],
+                        "rows": rows,
+                        "summary": summary(lines) if grid is made[-1] else "",
+                    }
+                )
     records = [{"id": cell_id(part, line), "texts": texts(part, line)} for part in page.parts for line in part.lines]
     return (
         Environment(autoescape=True, keep_trailing_newline=True)
@@ -81,3 +84,9 @@ def html(page: Page, plot: bytes) -> str:
             lines=records,
         )
     )
+
+
+def _cell(part: Part, line: Line | None) -> dict[str, str]:
+    if line is None:
+        return {}
+    return {"text": text_of(line), "id": cell_id(part, line), "kind": line.verdict.partition(" ")[0]}

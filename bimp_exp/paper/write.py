@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bimp_exp import files
-from bimp_exp.paper import claims_page, columns, figure_schedules, figures, page, page_html
+from bimp_exp.paper import claims_page, columns, figure_schedules, figures, page_html, page_text
 from bimp_exp.paper.block import Block, differences
 from bimp_exp.paper.compare import lines
 from bimp_exp.paper.draw import Panel, figure
@@ -17,6 +17,7 @@ from bimp_exp.paper.published import dense, numbers, of_table
 from bimp_exp.paper.runs import Measured
 from bimp_exp.paper.table import cells
 from bimp_exp.report.figures import save
+from bimp_exp.text import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +59,20 @@ def table(name: str, sources: Sequence[Source], folder: Path) -> Page:
         parts=parts,
     )
     image = folder / f"{name}.png"
-    save(figure(panels, x=drawing.x, y=drawing.y, title=_title(whole.title, sources), columns=drawing.columns), image)
-    files.write(folder / f"{name}.csv", page.csv(whole).encode())
-    files.write(folder / f"{name}.tex", page.tex(whole).encode())
-    files.write(folder / f"{name}.md", page.markdown(whole).encode())
+    save(
+        figure(
+            panels,
+            x=drawing.x,
+            y=drawing.y,
+            title=_title(whole.title, sources),
+            note=drawing.note,
+            columns=drawing.columns,
+        ),
+        image,
+    )
+    files.write(folder / f"{name}.csv", page_text.csv(whole).encode())
+    files.write(folder / f"{name}.tex", page_text.tex(whole).encode())
+    files.write(folder / f"{name}.md", page_text.markdown(whole).encode())
     files.write(folder / f"{name}.html", page_html.html(whole, image.read_bytes()).encode())
     return whole
 
@@ -72,7 +83,7 @@ def a_figure(name: str, sources: Sequence[Source], folder: Path) -> None:
     drawing = _drawing(number, sources)
     subject = "; ".join(dict.fromkeys(f"{s.block.model} on {s.block.dataset}" for s in sources))
     title = _title(f"Figure {number}" + (f": {subject}" if subject else ""), sources)
-    made = figure(drawing.panels, x=drawing.x, y=drawing.y, title=title, columns=drawing.columns)
+    made = figure(drawing.panels, x=drawing.x, y=drawing.y, title=title, note=drawing.note, columns=drawing.columns)
     save(made, folder / f"{name}.png")
     files.write(folder / f"{name}.csv", figures.csv(drawing).encode())
 
@@ -100,7 +111,9 @@ def claims(sources: Mapping[str, Sequence[Source]], folder: Path) -> str:
         {name: [column for s in of for column in columns.ours(s.block, s.runs)] for name, of in sources.items()}
     )
     every = [source for of in sources.values() for source in of if source.runs]
-    notes = _notes(every)
+    own = ", ".join(source.block.sweep for source in sources.get("", ()))
+    notes = [f"At another scale: the sweeps {own} are none of the paper's tables."] if own else []
+    notes += _notes(every)
     text = claims_page.markdown(answered, commands=_commands(every), notes=notes)
     files.write(folder / "claims.md", text.encode())
     files.write(folder / "claims.csv", claims_page.csv(answered).encode())
@@ -115,7 +128,7 @@ def _notes(sources: Sequence[Source]) -> list[str]:
     unlike = sorted({text for source in sources for text in source.unlike})
     waiting = sum(source.waiting for source in sources)
     notes = [f"At another scale, not comparable with the paper: {', '.join(unlike)}."] if unlike else []
-    return notes + ([f"{waiting} runs of these sweeps have no result yet."] if waiting else [])
+    return notes + ([f"{counted(waiting, 'run')} of these sweeps without a result."] if waiting else [])
 
 
 def _title(title: str, sources: Sequence[Source]) -> str:
