@@ -43,6 +43,9 @@ LINES = [
     ["method=cs", "conventions.double_weight_decay=true"],  # method.double_weight_decay is interpolated from it
     ["seed=${budget.cycles}"],
     ["+extra=1"],
+    ["lr=stepped", "lr.milestones=[0.3,0.8]", "lr.gamma=0.2", "dataset.mean=['0.5',null]"],
+    ["lr=stepped", "lr.milestones=[[0.3],{a:1}]"],
+    ["lr=stepped", "lr.milestones=['${sparsity}']"],
     ["plan=true", "sweep.retry=failed"],
     ["optim.batch_size=7", "seed=1", "optim.batch_size=8"],
 ]
@@ -65,9 +68,11 @@ def test_runs_that_differ_in_values_are_composed_once(run_options: list[str]) ->
     composer = Composer(load)
     composer(["schedule=clr", "seed=0", *run_options])
     loads.clear()
-    configs = [composer(["schedule=clr", f"seed={seed}", *run_options]).config for seed in range(100)]
+    lines = [["schedule=clr", f"seed={seed}", f"dataset.mean=[0.{seed}]", *run_options] for seed in range(100)]
+    configs = [composer(line).config for line in lines]
     assert not loads
     assert [config["seed"] for config in configs] == list(range(100))
+    assert configs[25]["dataset"]["mean"] == [0.25]
 
 
 def test_a_wrong_key_is_refused_as_hydra_does() -> None:

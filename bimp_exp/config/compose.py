@@ -95,10 +95,11 @@ def _set(config: dict[str, Any], override: Override, interpolated: str) -> bool:
     node: Any = config
     for name in parents:
         node = node.get(name) if isinstance(node, dict) else None
-    simple = isinstance(value, str | int | float | bool | None) and "${" not in str(value)
+    values = value if isinstance(value, list) else [value]
+    simple = all(isinstance(each, str | int | float | bool | None) for each in values) and "${" not in str(value)
     if not (simple and isinstance(node, dict) and last in node) or isinstance(node[last], dict) or path in interpolated:
         return False
-    node[last] = value
+    node[last] = list(value) if isinstance(value, list) else value
     return True
 
 
