@@ -69,7 +69,9 @@ def envelope(
     return Envelope(
         points=points,
         first_at_baseline=next((q.total for q in points if q.difference is not None and q.difference >= 0), None),
-        first_noninferior=next((q.total for q in points if q.p_noninferior is not None and q.p_noninferior < ALPHA), None),
+        first_noninferior=next(
+            (q.total for q in points if q.p_noninferior is not None and q.p_noninferior < ALPHA), None
+        ),
     )
 
 
@@ -87,7 +89,7 @@ def noninferiority(
 
 @dataclass(frozen=True, kw_only=True)
 class Deviation:
-    """Of the seeds of a shorter training from their own full one, in points; relative_percent: mean in percent of the full score."""
+    """Of the seeds of a shorter training from their own full one, in points; relative_percent: mean, in percent of the full."""
 
     mean: float
     low: float

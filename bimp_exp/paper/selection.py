@@ -49,11 +49,16 @@ def select(candidates: Sequence[Candidate], seeds: Sequence[int]) -> Selection |
     counts = [len(values(candidate.validation)) for candidate in candidates]
     if not max(counts, default=0):
         return None
-    means = [round(float(np.mean(values(c.validation))), 9) if n else -np.inf for c, n in zip(candidates, counts, strict=True)]
+    means = [
+        round(float(np.mean(values(c.validation))), 9) if n else -np.inf
+        for c, n in zip(candidates, counts, strict=True)
+    ]
     place = max(range(len(candidates)), key=lambda i: (counts[i], means[i]))  # the first of equals
     chosen = candidates[place]
     tests = values(chosen.test)
-    test_means = [(candidate.setting, float(np.mean(values(candidate.test)))) for candidate in candidates if candidate.test]
+    test_means = [
+        (candidate.setting, float(np.mean(values(candidate.test)))) for candidate in candidates if candidate.test
+    ]
     return Selection(
         place=place,
         setting=chosen.setting,

@@ -1,7 +1,7 @@
 """Whether our runs reproduce a printed mean of two seeds: a moderated Welch test, an equivalence test, and a verdict.
 
-Alone, Welch's test with two printed seeds has one degree of freedom. So the variance of a cell borrows from its stratum, the cells of
-equal table, metric and sparsity (Smyth 2004): s0 is the stratum's standard deviation, d0 how many degrees of freedom it counts for.
+Alone, Welch's test with two printed seeds has one degree of freedom. So the variance of a cell borrows from its stratum, the cells
+of equal table, metric and sparsity (Smyth 2004): s0 is the stratum's standard deviation, d0 how many degrees of freedom it has.
 All values are in points; v stands for a variance, f for its degrees of freedom.
 """
 
@@ -119,7 +119,9 @@ def _our_prior(cells: Sequence[Compared]) -> float | None:
 def _compare(cell: Compared, d0: int, printed: float, prior: float | None) -> Judged:
     assert cell.ours is not None
     n, mean, variance = len(cell.ours), float(np.mean(cell.ours)), float(np.var(cell.ours, ddof=1))
-    v_ours, f_ours = (variance, n - 1) if prior is None else ((d0 * prior + (n - 1) * variance) / (d0 + n - 1), d0 + n - 1)
+    v_ours, f_ours = (
+        (variance, n - 1) if prior is None else ((d0 * prior + (n - 1) * variance) / (d0 + n - 1), d0 + n - 1)
+    )
     # the maximum guards against a lucky pair of printed seeds
     v_printed, f_printed = max((d0 * printed + cell.published_std**2) / (d0 + 1), v_ours), d0 + 1
     a, b = v_ours / n, v_printed / 2

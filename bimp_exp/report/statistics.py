@@ -59,7 +59,7 @@ class Welch:
 
 @dataclass(frozen=True, kw_only=True)
 class Equivalence:
-    """Two one-sided tests against a margin (Schuirmann 1987); low90, high90: the 90 % interval, inside the margin iff equivalent."""
+    """Two one-sided tests against a margin (Schuirmann 1987); the 90 % interval lies inside the margin iff equivalent."""
 
     mean: float
     p_lower: float
@@ -102,7 +102,9 @@ def bootstrap(values: Sequence[float], level: float = LEVEL) -> tuple[float, flo
         return float(low), float(high), len(means)
     from scipy.stats import bootstrap as resample
 
-    made = resample((values,), np.mean, confidence_level=level, method="BCa", n_resamples=9999, rng=np.random.default_rng(0))
+    made = resample(
+        (values,), np.mean, confidence_level=level, method="BCa", n_resamples=9999, rng=np.random.default_rng(0)
+    )
     return float(made.confidence_interval.low), float(made.confidence_interval.high), 9999
 
 
