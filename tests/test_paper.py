@@ -37,7 +37,10 @@ def test_the_data_hold_every_printed_number_once() -> None:
 
 def test_every_printed_number_has_a_sweep_whose_runs_can_answer_it() -> None:
     fed = {
-        (b.table, b.dataset, b.model) for of in paper_blocks.sources().values() for s in of for b in paper_blocks.blocks(s)
+        (b.table, b.dataset, b.model)
+        for of in paper_blocks.sources().values()
+        for s in of
+        for b in paper_blocks.blocks(s)
     }
     assert {(n.table, n.dataset, n.model) for n in numbers()} <= fed
 
@@ -91,7 +94,9 @@ def test_validation_chooses_and_the_most_seeds_come_first() -> None:
     own = block("8", "ImageNet", "ResNet-50")
     number = of_table("8", "ImageNet", "ResNet-50")[0]
     with_decay = lambda seed, test, validation, decay: replace(  # noqa: E731
-        run(number, seed, test), validation=validation, values={**run(number, seed, test).values, "optim.weight_decay": decay}
+        run(number, seed, test),
+        validation=validation,
+        values={**run(number, seed, test).values, "optim.weight_decay": decay},
     )
     runs = [
         with_decay(0, 70.0, 60.0, 1e-4),
@@ -109,7 +114,9 @@ def test_validation_chooses_and_the_most_seeds_come_first() -> None:
 
 def test_a_sparsity_that_was_not_asked_for_stands_under_the_nearest_within_a_quarter_of_a_point() -> None:
     own = block("23", "CIFAR-10", "ResNet-56")
-    number = next(n for n in of_table("23", "CIFAR-10", "ResNet-56") if n.place.method == "str" and n.place.sparsity == 0.9)
+    number = next(
+        n for n in of_table("23", "CIFAR-10", "ResNet-56") if n.place.method == "str" and n.place.sparsity == 0.9
+    )
     near, far = (replace(run(number, 0, 90.0), sparsity=s) for s in (0.9024, 0.9027))
     assert [c.place.sparsity for c in cells(own, [near]) if c.ours] == [0.9, 0.9]  # accuracy and sparsity
     assert [c for c in cells(own, [far]) if c.ours] == []

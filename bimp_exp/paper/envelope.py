@@ -89,7 +89,7 @@ def noninferiority(
 
 @dataclass(frozen=True, kw_only=True)
 class Deviation:
-    """Of the seeds of a shorter training from their own full one, in points; relative_percent: mean in percent of the full score."""
+    """Of the seeds of a shorter training from their own full one, in points; relative_percent: mean, in percent of the full."""
 
     mean: float
     low: float

@@ -1,7 +1,7 @@
 """Whether our runs reproduce a printed mean of two seeds: a moderated Welch test, an equivalence test, and a verdict.
 
-Alone, Welch's test with two printed seeds has one degree of freedom. So the variance of a cell borrows from its stratum, the cells of
-equal table, metric and sparsity (Smyth 2004): s0 is the stratum's standard deviation, d0 how many degrees of freedom it counts for.
+Alone, Welch's test with two printed seeds has one degree of freedom. So the variance of a cell borrows from its stratum, the cells
+of equal table, metric and sparsity (Smyth 2004): s0 is the stratum's standard deviation, d0 how many degrees of freedom it has.
 All values are in points; v stands for a variance, f for its degrees of freedom.
 """
 

@@ -1,4 +1,4 @@
-"""The plot of a sweep's grid: mean and standard deviation of the test metric over the values of one swept key."""
+"""The plot of a sweep's grid: the mean test metric, with an interval over seeds, over the values of one swept key."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from math import ceil, log10
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,7 +31,7 @@ def grid_figure(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure
     if len(shared) < len(keys):
         return _trade_off(frame, shared, metric)
     x, line, rest = choose_axes(frame, keys)
-    panels = _split(frame, rest)
+    panels, ends = _split(frame, rest), bar_ends(frame)
     shown = list(panels.items())[:MAX_PANELS]
     num_last = len(_values(frame, rest[-1])) if rest else 1
     num_columns = num_last if 1 < num_last <= 4 else min(len(shown), 4)
@@ -40,7 +41,7 @@ def grid_figure(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure
     lines = list(_split(frame, line))
     for axes, (title, panel) in zip(grid.flat, shown, strict=False):
         for label, part in _split(panel, line).items():
-            _draw(axes, part, frame, x, number=lines.index(label), num_lines=len(lines), label=label)
+            _draw(axes, part, frame, x, ends, number=lines.index(label), num_lines=len(lines), label=label)
         axes.set_title(title, fontsize=9)
         tidy(axes)
         _label_x(axes, frame, x)
@@ -48,7 +49,8 @@ def grid_figure(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure
         grid.flat[place].set_visible(False)
         grid.flat[place - num_columns].tick_params(labelbottom=True)
     figure.supxlabel(x or "", fontsize=10)
-    figure.supylabel(f"test {metric} [%]\nmean ± std over seeds", fontsize=10)
+    figure.supylabel(_y_label(frame, metric), fontsize=10)
+    _limit_y(grid.flat[0], frame, ends)
     if len(panels) > len(shown):
         figure.suptitle(f"the first {len(shown)} of {len(panels)} panels", fontsize=10)
     if line:
@@ -63,16 +65,17 @@ def grid_figure(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure
 def _trade_off(frame: pd.DataFrame, keys: Sequence[str], metric: str) -> Figure:
     """The test metric over the reached sparsity; a line per combination of ``keys``, the ones that all cells have."""
     figure = new_figure(8, 4.8)
-    axes = figure.subplots()
+    axes, ends = figure.subplots(), bar_ends(frame)
     for number, (label, part) in enumerate(_split(frame, keys).items()):
         part = part[part["test_mean"].notna()].sort_values("final_sparsity", kind="stable")
         places = [_place(reached) for reached in part["final_sparsity"]]
-        _errorbar(axes, places, part, number=number, label=label.partition("=")[2], linestyle="-")
+        _errorbar(axes, places, part, ends, number=number, label=label.partition("=")[2], linestyle="-")
     low, high = axes.get_xlim()
     ticks = [tick for tick in TICKS if low <= _place(tick) <= high]
     axes.set_xticks([_place(tick) for tick in ticks], [f"{100 * tick:g}" for tick in ticks])
     axes.set_xlabel("sparsity reached [%], on a scale of the logarithm of what is left")
-    axes.set_ylabel(f"test {metric} [%]\nmean ± std over seeds")
+    axes.set_ylabel(_y_label(frame, metric))
+    _limit_y(axes, frame, ends)
     tidy(axes)
     if keys:
         figure.legend(title=keys[0], loc="outside right upper", frameon=False)
@@ -97,11 +100,34 @@ def choose_axes(frame: pd.DataFrame, keys: Sequence[str]) -> tuple[str | None, l
     return x, rest[:1], [key for key in varying if key in rest[1:]]
 
 
+def bar_ends(frame: pd.DataFrame) -> tuple[str, str]:
+    """The columns that bars reach to: the 95 % t interval, or in all cells the lowest and highest seed where a cell has two seeds.
+
+    Of two seeds the interval is 13 times as wide as they are apart: it would press all else into a line.
+    """
+    return ("test_min", "test_max") if (frame["n"] == 2).any() else ("test_low", "test_high")
+
+
+def _y_label(frame: pd.DataFrame, metric: str) -> str:
+    bars = {"test_low": "95 % t interval over seeds", "test_min": "lowest to highest seed"}[bar_ends(frame)[0]]
+    return f"test {metric} [%]" + (f"\nmean, {bars}" if (frame["n"] > 1).any() else "")
+
+
+def _limit_y(axes: Axes, frame: pd.DataFrame, ends: tuple[str, str]) -> None:
+    """From the lowest to the highest end of a bar and a little more, within [0, 100]."""
+    drawn = 100 * np.clip(frame[["test_mean", *ends]].to_numpy(dtype=float), 0, 1)
+    drawn = drawn[~np.isnan(drawn)]
+    if drawn.size:
+        room = max(0.05 * float(np.ptp(drawn)), 0.25)
+        axes.set_ylim(max(drawn.min() - room, 0.0), min(drawn.max() + room, 100.0))
+
+
 def _draw(
     axes: Axes,
     part: pd.DataFrame,
     frame: pd.DataFrame,
     x: str | None,
+    ends: tuple[str, str],
     *,
     number: int,
     num_lines: int,
@@ -116,16 +142,24 @@ def _draw(
         values = _values(frame, x) if x else {}
         aside = 0.5 * ((number + 0.5) / num_lines - 0.5)
         places = [values[json.dumps(value)] + aside for value in part[x]] if x else [0.0] * len(part)
-    _errorbar(axes, places, part, number=number, label=label, linestyle="-" if numeric else "")
+    _errorbar(axes, places, part, ends, number=number, label=label, linestyle="-" if numeric else "")
 
 
 def _errorbar(
-    axes: Axes, places: Sequence[float], part: pd.DataFrame, *, number: int, label: str, linestyle: str
+    axes: Axes,
+    places: Sequence[float],
+    part: pd.DataFrame,
+    ends: tuple[str, str],
+    *,
+    number: int,
+    label: str,
+    linestyle: str,
 ) -> None:
+    lengths = [(part[end] - part["test_mean"]).abs().fillna(0) for end in ends]
     axes.errorbar(
         places,
         100 * part["test_mean"],
-        yerr=100 * part["test_std"].fillna(0),
+        yerr=[100 * length for length in lengths],
         label=label,
         color=COLOURS[number % len(COLOURS)],
         marker=MARKERS[number % len(MARKERS)],

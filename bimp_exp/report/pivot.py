@@ -1,23 +1,24 @@
 """A sweep as a table of some of its keys against others: methods at equal sparsity, say.
 
 ``sparsity`` among these keys is the one that was reached, whether or not it could be asked for: a run stands under the swept
-value that it came within a tolerance of (paper, Table 23: 0.25 %). Means are compared by Welch's t interval (1947).
+value that it came within a tolerance of (paper, Table 23: 0.25 %). The entries of a column compete.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from bimp_exp.errors import ConfigError
+from bimp_exp.report import rivals
+from bimp_exp.report.statistics import Interval, Mark, t_interval
 from bimp_exp.results.reader import ABSENT, Run, Sweep, is_absent
 from bimp_exp.results.schema import Result
 
 Values = tuple[Any, ...]
-Mark = Literal["best", "tie", ""]
 WITHIN = 0.0025  # of the sparsity asked for (paper, Table 23)
 ROUNDING = 1e-9
 
@@ -26,13 +27,13 @@ ROUNDING = 1e-9
 class Entry:
     """The runs in one place of the table: all of one ``setting``, the values of the swept keys that the table hides.
 
-    num_settings: how many had runs in this place. tests: the scores of the runs. validation, sparsity (the one that was
-    reached), sparsity_all_parameters: means. All are in [0, 1].
+    num_settings: how many had runs in this place. tests: seed -> score. validation, sparsity (the one that was reached),
+    sparsity_all_parameters: means. All are in [0, 1].
     """
 
     setting: dict[str, Any]
     num_settings: int
-    tests: list[float]
+    tests: dict[int, float]
     validation: float
     sparsity: float
     sparsity_all_parameters: float
@@ -40,13 +41,9 @@ class Entry:
     mark: Mark = ""
 
     @property
-    def mean(self) -> float:
-        return float(np.mean(self.tests))
-
-    @property
-    def std(self) -> float:
-        """With ddof = 1; NaN for a single run."""
-        return float(np.std(self.tests, ddof=1)) if len(self.tests) > 1 else float("nan")
+    def interval(self) -> Interval:
+        """Of the mean, 95 %."""
+        return t_interval(list(self.tests.values()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,17 +78,20 @@ def pivot(sweep: Sweep, rows: Sequence[str], columns: Sequence[str], *, within: 
     goals = goals if "sparsity" in shown else [ABSENT]
     axes = [list(dict.fromkeys(_values(run, keys, goal) for goal in goals for run in runs)) for keys in (rows, columns)]
     hidden = [key for key in sweep.keys if key not in shown]
-    found: dict[tuple[Values, Values], dict[Values, list[Result]]] = {}
+    found: dict[tuple[Values, Values], dict[Values, dict[int, Result]]] = {}
     for run in runs:
         if run.result is not None and (goal := _goal(run, goals, within)) is not None:
             place = _values(run, rows, goal), _values(run, columns, goal)
-            found.setdefault(place, {}).setdefault(_values(run, hidden, goal), []).append(run.result)
+            there = found.setdefault(place, {}).setdefault(_values(run, hidden, goal), {})
+            asked = (run.swept or {}).get("sparsity") == goal
+            if asked or run.seed not in there:  # a seed counts once in a place
+                there[run.seed] = run.result
     entries = {place: _entry(settings, hidden) for place, settings in found.items()}
     places: dict[tuple[Values, Values], Entry | Closest | None] = {}
     for column in axes[1]:
         marked: dict[Values, Entry] = {}
-        for rivals in _by_dataset(axes[0], rows):
-            marked |= _mark({row: entries[row, column] for row in rivals if (row, column) in entries})
+        for part in by_dataset(axes[0], rows):
+            marked |= _mark({row: entries[row, column] for row in part if (row, column) in entries})
         for row in axes[0]:
             wanted = dict(zip(shown, (*row, *column), strict=True))
             places[row, column] = marked.get(row) or _closest(runs, wanted, hidden)
@@ -135,17 +135,17 @@ def _goal(run: Run, goals: Sequence[float], within: float) -> float | None:
     return min(near, key=lambda goal: (goal != asked, abs(goal - reached)), default=None)
 
 
-def _entry(settings: dict[Values, list[Result]], hidden: Sequence[str]) -> Entry:
-    def merit(item: tuple[Values, list[Result]]) -> tuple[int, float]:
-        return len(item[1]), _mean(result.final.validation for result in item[1])
+def _entry(settings: dict[Values, dict[int, Result]], hidden: Sequence[str]) -> Entry:
+    def merit(item: tuple[Values, dict[int, Result]]) -> tuple[int, float]:
+        return len(item[1]), _mean(result.final.validation for result in item[1].values())
 
     setting, results = max(settings.items(), key=merit)
-    finals = [result.final for result in results]
-    off = dict.fromkeys(result.budget.deviation for result in results if result.budget.deviation)
+    finals = [result.final for result in results.values()]
+    off = dict.fromkeys(result.budget.deviation for result in results.values() if result.budget.deviation)
     return Entry(
         setting=_present(dict(zip(hidden, setting, strict=True))),
         num_settings=len(settings),
-        tests=[float(final.test) for final in finals],
+        tests={seed: float(result.final.test) for seed, result in results.items()},
         validation=_mean(final.validation for final in finals),
         sparsity=_mean(final.sparsity for final in finals),
         sparsity_all_parameters=_mean(final.sparsity_all_parameters for final in finals),
@@ -161,7 +161,7 @@ def _present(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if not is_absent(value)}
 
 
-def _by_dataset(values: Sequence[Values], keys: Sequence[str]) -> list[list[Values]]:
+def by_dataset(values: Sequence[Values], keys: Sequence[str]) -> list[list[Values]]:
     """The ``values`` of ``keys`` in parts that can be compared: those of one data set."""
     if "dataset" not in keys:
         return [list(values)]
@@ -171,26 +171,8 @@ def _by_dataset(values: Sequence[Values], keys: Sequence[str]) -> list[list[Valu
 
 def _mark(column: dict[Values, Entry]) -> dict[Values, Entry]:
     """Entries of one column that can be compared, with their marks."""
-    top = max(column.values(), key=lambda entry: entry.mean, default=None)
-
-    def mark(entry: Entry) -> Mark:
-        if entry is top:
-            return "best"
-        return "tie" if top is not None and alike(entry.tests, top.tests) else ""
-
-    return {row: replace(entry, mark=mark(entry)) for row, entry in column.items()}
-
-
-def alike(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether 0 lies in Welch's two-sided 95 % interval for the difference of the means; False if either is a single value."""
-    from scipy.stats import ttest_ind_from_stats  # 0.4 s that only a pivot needs
-
-    if min(len(a), len(b)) < 2:
-        return False
-    if max(np.ptp(a), np.ptp(b)) < ROUNDING:  # no spread, no test
-        return abs(float(np.mean(a)) - float(np.mean(b))) < ROUNDING
-    of_a, of_b = ((float(np.mean(tests)), float(np.std(tests, ddof=1)), len(tests)) for tests in (a, b))
-    return bool(ttest_ind_from_stats(*of_a, *of_b, equal_var=False).pvalue >= 0.05)
+    marks = rivals.marks([entry.tests for entry in column.values()])
+    return {row: replace(entry, mark=mark) for (row, entry), mark in zip(column.items(), marks, strict=True)}
 
 
 def _closest(runs: Sequence[Run], wanted: dict[str, Any], hidden: Sequence[str]) -> Closest | None:

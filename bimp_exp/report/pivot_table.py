@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from math import nan
 from pathlib import Path
@@ -12,12 +11,10 @@ import pandas as pd
 from rich.console import Console
 
 from bimp_exp import files
-from bimp_exp.report import render
-from bimp_exp.report.pivot import WITHIN, Closest, Entry, Pivot, Values, pivot
+from bimp_exp.report import render, rivals
+from bimp_exp.report.pivot import WITHIN, Closest, Entry, Pivot, Values, by_dataset, pivot
 from bimp_exp.report.summary import print_line, print_table
 from bimp_exp.results.reader import Sweep
-
-MARKS = {"best": " *", "tie": " ≈", "": ""}
 
 
 def report(
@@ -36,8 +33,8 @@ def report(
 
 
 def cells(made: Pivot) -> render.Rows:
-    """The table: mean ± std in percent, n where it is not the usual one, and a mark."""
-    usual = _usual_n(made)
+    """The table: mean ± half-width of its interval in percent, n where it is not the usual one, and a mark."""
+    usual = rivals.usual_n([entry.tests for entry in _entries(made)])
     head = [*made.row_keys, *(_settings(made.column_keys, column) for column in made.columns)]
     body = [
         [*map(render.text, row), *(_cell(made.places[row, column], usual) for column in made.columns)]
@@ -48,12 +45,15 @@ def cells(made: Pivot) -> render.Rows:
 
 def notes(made: Pivot, metric: str) -> list[str]:
     """What the table cannot say in its cells: how it was made, the settings chosen, what is nearest to each blank."""
-    lines = [f"Test {metric} [%], mean ± std; n = {_usual_n(made)} runs unless a cell says otherwise."]
-    rivals = "of its column and dataset" if "dataset" in made.row_keys else "of its column"
-    lines += [
-        f"* is the best {rivals}; ≈ is not told apart from it: 0 lies in Welch's 95 % t interval for the difference of the"
-        " two means (with a single run there is no interval, and no ≈)."
+    usual = rivals.usual_n([entry.tests for entry in _entries(made)])
+    lines = [f"Test {metric} [%], means; n = {usual} seeds unless a cell says otherwise."]
+    groups = [
+        [place.tests for row in part if isinstance(place := made.places[row, column], Entry)]
+        for column in made.columns
+        for part in by_dataset(made.rows, made.row_keys)
     ]
+    among = "of its column and dataset" if "dataset" in made.row_keys else "of its column"
+    lines += rivals.notes(groups, among=among, file="pivot.csv")
     if made.within is not None:
         lines += [
             f"A run stands under the sparsity that it reached within {100 * made.within:g} %, asked for or not; others are left"
@@ -88,15 +88,14 @@ def flat(made: Pivot) -> pd.DataFrame:
     lines: list[dict[str, Any]] = []
     for (row, column), place in made.places.items():
         entry = place if isinstance(place, Entry) else None
-        setting = entry.setting if entry else {}
+        setting, interval = (entry.setting, entry.interval) if entry else ({}, None)
         given = zip((*made.row_keys, *made.column_keys), (*row, *column), strict=True)
         lines.append(
             {key: render.text(value) for key, value in given}
             | {key: render.text(setting[key]) if key in setting else "" for key in made.hidden_keys}
             | {
                 "n": len(entry.tests) if entry else 0,
-                "test_mean": entry.mean if entry else nan,
-                "test_std": entry.std if entry else nan,
+                **{f"test_{name}": _number(getattr(interval, name, None)) for name in ("mean", "std", "low", "high")},
                 "validation": entry.validation if entry else nan,
                 "reached_sparsity": entry.sparsity if entry else nan,
                 "sparsity_all_parameters": entry.sparsity_all_parameters if entry else nan,
@@ -108,9 +107,12 @@ def flat(made: Pivot) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _usual_n(made: Pivot) -> int:
-    counts = Counter(len(place.tests) for place in made.places.values() if isinstance(place, Entry))
-    return max(counts, key=lambda n: (counts[n], n), default=0)
+def _entries(made: Pivot) -> list[Entry]:
+    return [place for place in made.places.values() if isinstance(place, Entry)]
+
+
+def _number(value: float | None) -> float:
+    return nan if value is None else value
 
 
 def _sparsities(made: Pivot) -> str:
@@ -128,9 +130,9 @@ def _sparsities(made: Pivot) -> str:
 def _cell(place: Entry | Closest | None, usual: int) -> str:
     if not isinstance(place, Entry):
         return ""
-    spread = f" ± {render.percent(place.std)}" if len(place.tests) > 1 else ""
     number = f" (n={len(place.tests)})" if len(place.tests) != usual else ""
-    return f"{render.percent(place.mean)}{spread}{number}{MARKS[place.mark]}"
+    interval = place.interval
+    return render.mean_cell(interval.mean, _number(interval.half_width)) + number + rivals.SIGNS[place.mark]
 
 
 def _settings(keys: Sequence[str], values: Values) -> str:

@@ -13,6 +13,7 @@ from jinja2 import Environment
 from rich.markup import escape as escape_markup
 from rich.table import Table
 
+from bimp_exp.report.rivals import SIGNS
 from bimp_exp.results.reader import Sweep, is_absent
 from bimp_exp.results.schema import Result
 
@@ -21,7 +22,7 @@ Rows = list[list[str]]  # the first row is the heading
 ALL_PARAMETERS = "sparsity of all parameters [%]"
 OFF_BUDGET = "off budget: epochs used/allowed where a run did not use exactly its budget; such rows do not compare."
 CANDIDATES = (
-    "after training, after fine-tuning: test means; * marks the network that a run ends with, the one of higher validation"
+    "after training, after fine-tuning: test means; † marks the network that a run ends with, the one of higher validation"
     " {metric}, in all runs of the row or in so many of them. The main column is of the marked ones."
 )
 PAGE = """<!doctype html>
@@ -63,6 +64,11 @@ def number(value: float | None) -> str:
     return f"{value:.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
+def mean_cell(mean: float, half_width: float) -> str:
+    """ "98.06 ± 0.56" in percent; half_width: NaN for a single run."""
+    return percent(mean) + (f" ± {percent(half_width)}" if not isnan(half_width) else "")
+
+
 def text(swept: Any) -> str:
     """A swept value, blank where the run does not have the key."""
     return "" if is_absent(swept) else "null" if swept is None else str(swept)
@@ -70,9 +76,9 @@ def text(swept: Any) -> str:
 
 def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str, items: str) -> tuple[Rows, list[str]]:
     """The cells of a sweep, and notes: a column of equal cells becomes a note, one of blanks nothing."""
-    spread = [
-        percent(mean) + (f" ± {percent(std)}" if percent(std) else "")
-        for mean, std in zip(frame["test_mean"], frame["test_std"], strict=True)
+    test_cells = [
+        mean_cell(mean, high - mean) + SIGNS[mark]
+        for mean, high, mark in zip(frame["test_mean"], frame["test_high"], frame["mark"], strict=True)
     ]
     others = [[part for part in status.split(", ") if not part.endswith(" finished")] for status in frame["status"]]
     test = f"test {metric} [%]"
@@ -81,7 +87,7 @@ def grid_table(frame: pd.DataFrame, keys: Sequence[str], metric: str, items: str
         **{key: [text(swept) for swept in frame[key]] for key in keys},
         "n": [str(n) for n in frame["n"]],
         "other runs": [", ".join(parts) for parts in others],
-        test: spread,
+        test: test_cells,
         f"validation {metric} [%]": [percent(value) for value in frame["validation"]],
         "after training [%]": after["training"],
         "after fine-tuning [%]": after["finetune"],
@@ -149,7 +155,9 @@ def latex(table: Rows) -> str:
     text = pd.DataFrame(body, columns=head).to_latex(
         index=False, escape=True, column_format=f"l{'r' * (len(head) - 1)}"
     )
-    return text.replace("±", r"$\pm$").replace("≈", r"$\approx$")
+    for sign, command in (("±", r"$\pm$"), ("≈", r"$\approx$"), ("†", r"$\dagger$")):
+        text = text.replace(sign, command)
+    return text
 
 
 def html(sweep: Sweep, table: Rows, notes: Sequence[str], image: bytes | None) -> str:
@@ -178,7 +186,7 @@ def _candidates(frame: pd.DataFrame, name: str) -> list[str]:
     marked = []
     for _, row in frame.iterrows():
         count, runs = row[f"chosen_{name}"], row["chosen_training"] + row["chosen_finetune"]
-        mark = "" if not count else " *" if count == runs else f" *{count}/{runs}"
+        mark = "" if not count else " †" if count == runs else f" †{count}/{runs}"
         marked.append(percent(row[f"after_{name}"]) + mark)
     return marked
 

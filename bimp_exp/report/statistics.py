@@ -59,7 +59,7 @@ class Welch:
 
 @dataclass(frozen=True, kw_only=True)
 class Equivalence:
-    """Two one-sided tests against a margin (Schuirmann 1987); low90, high90: the 90 % interval, inside the margin iff equivalent."""
+    """Two one-sided tests against a margin (Schuirmann 1987); the 90 % interval lies inside the margin iff equivalent."""
 
     mean: float
     p_lower: float

@@ -15,10 +15,11 @@ from rich.measure import Measurement
 
 from bimp_exp import files
 from bimp_exp.errors import DataError
-from bimp_exp.report import render
+from bimp_exp.report import render, rivals
 from bimp_exp.report.figures import save
 from bimp_exp.report.grid_plot import grid_figure
-from bimp_exp.results.reader import ABSENT, Run, Sweep, read_run, read_sweep
+from bimp_exp.report.statistics import t_interval
+from bimp_exp.results.reader import ABSENT, Run, Sweep, is_absent, read_run, read_sweep
 
 BOTH = ("training", "finetune")  # phases of a run that ends with the better one of two networks
 
@@ -26,7 +27,8 @@ BOTH = ("training", "finetune")  # phases of a run that ends with the better one
 def summarise(sweep_dir: Path) -> pd.DataFrame:
     """A row per cell, in the grid's order: the swept keys but ``seed`` and, over the cell's n finished runs:
 
-    n, status, test_mean, test_std (ddof = 1; blank for n = 1), the means validation, after_training and
+    n, status, test_mean, test_std (ddof = 1), test_low and test_high (95 % t interval; these three blank for n = 1),
+    test_min and test_max (of a seed), mark (best, tie or unknown among its rivals), the means validation, after_training and
     after_finetune (test, of the runs that have both), chosen_training and chosen_finetune (how many runs end with
     the one or the other), final_sparsity, sparsity_all_parameters, theoretical_speedup (of the runs where it could
     be counted), pruning_stability (of the last cycle), epochs_used, multiply_adds (forward and backward, of
@@ -39,7 +41,7 @@ def summarise(sweep_dir: Path) -> pd.DataFrame:
 def write_summary(sweep: Sweep, folder: Path) -> None:
     """Write summary.csv (unrounded), .md, .tex, .png and, last, .html (self-contained) to ``folder``, atomically."""
     frame = _frame(sweep)
-    table, notes = render.grid_table(frame, sweep.keys, sweep.metric, sweep.items)
+    table, notes = _table(sweep, frame)
     save(grid_figure(frame, sweep.keys, sweep.metric), folder / "summary.png")
     image = (folder / "summary.png").read_bytes()
     exact = frame.assign(**{key: [render.text(value) for value in frame[key]] for key in sweep.keys})
@@ -51,7 +53,7 @@ def write_summary(sweep: Sweep, folder: Path) -> None:
 
 def print_summary(sweep: Sweep, console: Console) -> None:
     """Print the grid's table and, below it, each run without a result and why."""
-    table, notes = render.grid_table(_frame(sweep), sweep.keys, sweep.metric, sweep.items)
+    table, notes = _table(sweep, _frame(sweep))
     print_table(sweep.name, table, console)
     for line in [*notes, *(f"{name}: {problem}" for name, problem in sweep.problems)]:
         print_line(line, console)
@@ -90,21 +92,47 @@ def print_line(line: str, console: Console) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def _table(sweep: Sweep, frame: pd.DataFrame) -> tuple[render.Rows, list[str]]:
+    table, notes = render.grid_table(frame, sweep.keys, sweep.metric, sweep.items)
+    values, cells = _cells(sweep)
+    scores = [_scores(runs) for runs in cells]
+    groups = [[scores[place] for place in group] for group in rivals.groups(sweep.keys, values)]
+    among = f"of the rows that differ from it in {', '.join(rivals.names(sweep.keys, values))} alone"
+    notes += rivals.notes(groups, among=among, file="summary.csv")
+    united = any(is_absent(value) for cell in values for value in cell)
+    return table, [*notes, rivals.UNITED] if united else notes
+
+
 def _frame(sweep: Sweep) -> pd.DataFrame:
+    values, cells = _cells(sweep)
+    rows = [_row(runs) for runs in cells]
+    for group in rivals.groups(sweep.keys, values):
+        marks = rivals.marks([_scores(cells[place]) for place in group])
+        for place, mark in zip(group, marks, strict=True):
+            rows[place]["mark"] = mark
+    swept = {key: pd.Series([cell[place] for cell in values], dtype=object) for place, key in enumerate(sweep.keys)}
+    return pd.DataFrame({**swept, **{name: [row[name] for row in rows] for name in _row([])}})
+
+
+def _cells(sweep: Sweep) -> tuple[list[list[Any]], list[list[Run]]]:
+    """The values of the swept keys in each cell, and its runs."""
     cells: dict[str, list[Run]] = {}
     for run in sweep.runs:
         if run.swept is not None:  # without its values, a run is only listed among the problems
             cells.setdefault(json.dumps([run.swept.get(key, ABSENT) for key in sweep.keys]), []).append(run)
-    values = [json.loads(cell) for cell in cells]
-    rows = [_row(runs) for runs in cells.values()]
-    swept = {key: pd.Series([cell[place] for cell in values], dtype=object) for place, key in enumerate(sweep.keys)}
-    return pd.DataFrame({**swept, **{name: [row[name] for row in rows] for name in _row([])}})
+    return [json.loads(cell) for cell in cells], list(cells.values())
+
+
+def _scores(runs: Sequence[Run]) -> dict[int, float]:
+    return {run.seed: float(run.result.final.test) for run in runs if run.result is not None}
 
 
 def _row(runs: Sequence[Run]) -> dict[str, Any]:
     results = [run.result for run in runs if run.result is not None]
     counts = Counter(run.status for run in runs)
     finals = [result.final for result in results]
+    tests = [float(final.test) for final in finals]
+    interval = t_interval(tests) if tests else None
     budgets = [result.budget for result in results]
     last = [pruning for result in results if (pruning := result.phases[-1].pruning)]
     after = [{candidate.phase: candidate.test for candidate in result.candidates or ()} for result in results]
@@ -112,8 +140,11 @@ def _row(runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "n": len(results),
         "status": ", ".join(f"{count} {status}" for status, count in counts.items()),
-        "test_mean": _mean(final.test for final in finals),
-        "test_std": float(np.std([final.test for final in finals], ddof=1)) if len(finals) > 1 else np.nan,
+        "test_mean": _mean(tests),
+        **{f"test_{name}": _mean([getattr(interval, name, None)]) for name in ("std", "low", "high")},
+        "test_min": min(tests, default=np.nan),
+        "test_max": max(tests, default=np.nan),
+        "mark": "",
         "validation": _mean(final.validation for final in finals),
         **{f"after_{phase}": _mean(tests[phase] for _, tests in two) for phase in BOTH},
         **{f"chosen_{phase}": sum(final.phase == phase for final, _ in two) for phase in BOTH},

@@ -52,6 +52,11 @@ class Run:
         return known.swept if known else None
 
     @property
+    def seed(self) -> int:
+        """The swept seed; 0 where seeds were not swept, and each cell has one run."""
+        return int((self.swept or {}).get("seed", 0))
+
+    @property
     def metric(self) -> str:
         """The name of the task's metric."""
         return self.facts.metric if self.facts else "metric"

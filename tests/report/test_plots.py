@@ -197,9 +197,36 @@ def test_grid_points_and_error_bars(tmp_path: Path) -> None:
     assert np.round(allr.lines[0].get_xydata(), 6).tolist() == [[1, 80], [3, 92]]  # sorted along x
     assert np.round(clr.lines[0].get_xydata(), 6).tolist() == [[1, 80]]  # what has not finished is no point
     (bars,) = allr.lines[2]
-    assert np.round(bars.get_segments()[1], 6).tolist() == [[3, 90], [3, 94]]  # 92 ± 2
+    half = 4.302653 * 2 / 3**0.5
+    assert bars.get_segments()[1] == pytest.approx(np.array([[3, 92 - half], [3, 92 + half]]), abs=1e-4)
+    assert figure.get_supylabel() == "test accuracy [%]\nmean, 95 % t interval over seeds"
     assert [text.get_text() for text in figure.legends[0].texts] == ["allr", "clr"]
     assert figure.legends[0].get_title().get_text() == "schedule"
+
+
+def test_of_two_seeds_the_bars_are_their_range(tmp_path: Path) -> None:
+    """The interval of 90 and 94 is 92 ± 25.4."""
+    tests = {("allr", 0): 0.9, ("allr", 1): 0.94, ("clr", 0): 0.8, ("clr", 1): 0.8}
+    runs = [({"schedule": s, "seed": seed}, {"test": test, "cycles": 0}) for (s, seed), test in tests.items()]
+    figure = grid_figure(summarise(make_sweep(tmp_path / "s", runs)), ["schedule"], "accuracy")
+    (axes,) = figure.axes
+    (bars,) = axes.containers[0].lines[2]
+    assert np.round(bars.get_segments()[0][:, 1], 6).tolist() == [90, 94]
+    assert figure.get_supylabel() == "test accuracy [%]\nmean, lowest to highest seed"
+    assert axes.get_ylim() == pytest.approx((80 - 0.7, 94 + 0.7))  # 5 % of 14 more
+
+
+@pytest.mark.parametrize("tests", [(0.01, 0.5, 0.99), (0.97, 0.99, 1.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)])
+def test_no_axis_of_a_share_goes_below_0_or_above_100(tmp_path: Path, tests: tuple[float, ...]) -> None:
+    runs = [({"seed": seed}, {"test": test, "cycles": 0}) for seed, test in enumerate(tests)]
+    low, high = grid_figure(summarise(make_sweep(tmp_path / "s", runs)), [], "accuracy").axes[0].get_ylim()
+    assert 0 <= low <= 100 * min(tests)
+    assert 100 * max(tests) <= high <= 100
+
+
+def test_one_run_each_has_no_interval_to_name(tmp_path: Path) -> None:
+    figure = grid_figure(summarise(make_grid(tmp_path / "s", schedule=["a", "b"])), ["schedule"], "accuracy")
+    assert figure.get_supylabel() == "test accuracy [%]"
 
 
 def test_grid_of_four_keys_has_panels(tmp_path: Path) -> None:

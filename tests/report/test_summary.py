@@ -67,7 +67,11 @@ def test_numbers_of_each_cell(grid: Path) -> None:
         three["seconds"] == 20
     )  # 2 for each of 8 epochs, 1 after each of 3 phases, 0.5 right after each of 2 prunings
     assert three["sparsity_all_parameters"] == pytest.approx(0.675)
-    assert pd.isna(one["test_std"])
+    half = 4.302653 * 0.02 / 3**0.5  # t of 2 degrees of freedom
+    assert (three["test_low"], three["test_high"]) == pytest.approx((0.92 - half, 0.92 + half), abs=1e-6)
+    assert (three["test_min"], three["test_max"]) == (0.90, 0.94)
+    assert pd.isna(one[["test_std", "test_low", "test_high"]]).all()
+    assert (two["test_low"], two["test_high"]) == pytest.approx((0.8, 0.8)), "no spread is no missing number"
     assert pd.isna(none["test_mean"])
     assert two["theoretical_speedup"] == float("inf")
     assert list(frame["off_budget"]) == ["", "", "", "5/6"]
@@ -97,10 +101,10 @@ def test_both_candidates_are_shown_and_the_chosen_ones_counted(tmp_path: Path) -
     assert frame["after_training"][0] == pytest.approx((0.78 + 0.78 + 0.48) / 3)
     write_summary(read_sweep(sweep), sweep)
     text = (sweep / "summary.md").read_text()
-    assert "| gmp | 3 | 81.33 ± 5.77 | 83.33 | 68.00 *1/3 | 78.00 *2/3 |" in text
-    assert "| str | 3 | 68.00 ± 0.00 | 70.00 | 68.00 * | 58.00 |" in text
-    assert "| imp | 1 | 75.00 | 74.00 |  |  |" in text
-    assert "* marks the network that a run ends with" in text
+    assert "| gmp | 3 | 81.33 ± 14.34 * | 83.33 | 68.00 †1/3 | 78.00 †2/3 |" in text
+    assert "| str | 3 | 68.00 ± 0.00 ≈ | 70.00 | 68.00 † | 58.00 |" in text
+    assert "| imp | 1 | 75.00 ? | 74.00 |  |  |" in text
+    assert "† marks the network that a run ends with" in text
 
 
 def test_one_candidate_needs_no_columns(grid: Path) -> None:
@@ -161,9 +165,9 @@ def test_csv_keeps_every_digit(grid: Path) -> None:
 def test_markdown_table(grid: Path) -> None:
     write_summary(read_sweep(grid), grid)
     text = (grid / "summary.md").read_text()
-    assert "| clr | 2 | 3 |  | 92.00 ± 2.00 | 91.00 | 75.00 | 67.50 | 2 | 8 | 48000000 |  | 20 |" in text
-    assert "| clr | 1 | 1 | 1 failed | 95.00 | 94.00 | 50.00 | 45.00 | 2 | 6 | 36000000 |  | 14.5 |" in text
-    assert "| allr | 1 | 2 |  | 80.00 ± 0.00 | 79.00 | 50.00 | 45.00 | inf | 5.5 | 36000000 | 5/6 | 14.5 |" in text
+    assert "| clr | 2 | 3 |  | 92.00 ± 4.97 | 91.00 | 75.00 | 67.50 | 2 | 8 | 48000000 |  | 20 |" in text
+    assert "| clr | 1 | 1 | 1 failed | 95.00 * | 94.00 | 50.00 | 45.00 | 2 | 6 | 36000000 |  | 14.5 |" in text
+    assert "| allr | 1 | 2 |  | 80.00 ± 0.00 ? | 79.00 | 50.00 | 45.00 | inf | 5.5 | 36000000 | 5/6 | 14.5 |" in text
     assert "- schedule=clr cycles=1 seed=1: failed: budget.cycles: 0 is not legal" in text
     assert "- schedule=allr cycles=2 seed=1: not started" in text
     assert "such rows do not compare" in text
@@ -176,7 +180,7 @@ def test_html_is_one_whole_file(grid: Path) -> None:
     (grid / "sweep.json").write_text(json.dumps(facts | {"command": "run.py -m a=<b>"}))
     write_summary(read_sweep(grid), grid)
     text = (grid / "summary.html").read_text()
-    assert "92.00 ± 2.00" in text
+    assert "92.00 ± 4.97" in text
     assert "a=&lt;b&gt;" in text
     assert 'src="data:image/png;base64,iVBOR' in text
     assert "http" not in text  # needs nothing from elsewhere
@@ -184,7 +188,7 @@ def test_html_is_one_whole_file(grid: Path) -> None:
 
 def test_terminal_loses_no_number_where_it_is_narrow(grid: Path) -> None:
     text = printed(print_summary, read_sweep(grid), width=40)
-    assert "92.00 ± 2.00" in text
+    assert "92.00 ± 4.97" in text
     assert "…" not in text
     assert "schedule=clr cycles=1 seed=1: failed: budget.cycles: 0 is not legal" in text
 
@@ -267,7 +271,7 @@ def test_a_speedup_that_was_not_counted_is_blank_and_said_of_a_run(tmp_path: Pat
 def test_the_table_in_latex(grid: Path) -> None:
     write_summary(read_sweep(grid), grid)
     text = (grid / "summary.tex").read_text()
-    assert r"clr & 2 & 3 &  & 92.00 $\pm$ 2.00 & 91.00 & 75.00 & 67.50 & 2 & 8 & 48000000 &  & 20 \\" in text
+    assert r"clr & 2 & 3 &  & 92.00 $\pm$ 4.97 & 91.00 & 75.00 & 67.50 & 2 & 8 & 48000000 &  & 20 \\" in text
     assert r"test accuracy [\%]" in text
 
 
