@@ -109,15 +109,35 @@ def iterative(dense_epochs: int, retrain_epochs: list[int] | list[float], sparsi
 class IMP(Budget):
     """T epochs of dense training, then J cycles of T_rt epochs each (Han et al. 2015; paper, Section 2.1).
 
-    retrain_epochs: T_rt, of each cycle.
+    retrain_epochs: T_rt, of each cycle; None where ``retrain_fraction`` says it.
+    retrain_fraction: T_rt / T, so that a grid keeps its shape when T changes; None where ``retrain_epochs`` says it.
     cycles: J.
+
+    >>> imp = IMP(epochs=200, retrain_epochs=None, retrain_fraction=0.025, cycles=2, finetune_epochs=0)
+    >>> [phase.epochs for phase in imp.phases(0.9)]
+    [200, 5, 5]
     """
 
-    retrain_epochs: NonNegative
+    retrain_epochs: NonNegative | None
+    retrain_fraction: NonNegative | None
     cycles: Count
 
     def phases(self, sparsity: float) -> list[Phase]:
-        return iterative(self.epochs, [self.retrain_epochs] * self.cycles, sparsity)
+        return iterative(self.epochs, [self._retrain_epochs()] * self.cycles, sparsity)
+
+    def _retrain_epochs(self) -> float:
+        """T_rt, a whole number where the product is one but for its last digits; ConfigError unless one key alone says it."""
+        if self.retrain_fraction is None:
+            if self.retrain_epochs is None:
+                raise ConfigError("budget.retrain_epochs and budget.retrain_fraction are null: one must be a number")
+            return self.retrain_epochs
+        if self.retrain_epochs is not None:
+            raise ConfigError(
+                f"budget.retrain_epochs={self.retrain_epochs} and budget.retrain_fraction={self.retrain_fraction}: "
+                "both say how long a cycle is, leave one of them out"
+            )
+        epochs = round(self.retrain_fraction * self.epochs, 9)
+        return int(epochs) if epochs == int(epochs) else epochs
 
 
 @dataclass(frozen=True, kw_only=True)

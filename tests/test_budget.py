@@ -18,7 +18,9 @@ from tests.conftest import golden
 def pruned_per_cycle(num_weights: int, sparsity: float, cycles: int, *, per_cycle: bool) -> list[int]:
     """Weights removed in every cycle."""
     pruned = [0]
-    for phase in IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, cycles=cycles).phases(sparsity)[1:]:
+    for phase in IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, retrain_fraction=None, cycles=cycles).phases(
+        sparsity
+    )[1:]:
         pruned.append(target_count(phase, num_weights, pruned[-1], per_cycle=per_cycle))
     return [b - a for a, b in pairwise(pruned)]
 
@@ -28,7 +30,7 @@ def test_golden_fractions_and_counts(case: dict[str, Any]) -> None:
     n, s, cycles = (case["inputs"][key] for key in ("n_prunable", "target_sparsity", "cycles"))
     expected = case["expected"]
     assert fraction_per_cycle(s, cycles) == pytest.approx(expected["fraction_of_remaining_per_cycle"], abs=1e-9)
-    phases = IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, cycles=cycles).phases(s)[1:]
+    phases = IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, retrain_fraction=None, cycles=cycles).phases(s)[1:]
     assert [p.sparsity for p in phases] == pytest.approx(expected["cumulative_sparsity"], abs=1e-9)
     for key, per_cycle in (("recommended_cumulative_target", False), ("bimp_code", True)):
         found = pruned_per_cycle(n, s, cycles, per_cycle=per_cycle)
@@ -65,13 +67,28 @@ def test_the_papers_numbers_of_cycles(sparsity: float, cycles: int) -> None:
 
 
 def test_imp_adds_cycles_to_dense_training_and_bimp_splits_what_is_there() -> None:
-    imp = IMP(finetune_epochs=0, epochs=200, retrain_epochs=2.5, cycles=3)
+    imp = IMP(finetune_epochs=0, epochs=200, retrain_epochs=2.5, retrain_fraction=None, cycles=3)
     assert [p.epochs for p in imp.phases(0.9)] == [200, 2.5, 2.5, 2.5]
     assert imp.total(0.9) == 207.5
     bimp = BIMP(finetune_epochs=0, epochs=200, dense_epochs=60, retrain_epochs=40, cycles=3)
     assert [p.epochs for p in bimp.phases(0.9)] == [60, 40, 40, 40]
     assert bimp.total(0.9) == 200
     assert [p.epochs for p in Dense(finetune_epochs=0, epochs=9).phases(0.9)] == [9]
+
+
+def test_a_fraction_of_dense_training_is_the_same_cycle_as_its_epochs() -> None:
+    """2.5, 5, 10 and 25 % of 200 are the 5, 10, 20 and 50 epochs of Table 4; whole numbers, so the phases are shared."""
+    for fraction, epochs in ((0.025, 5), (0.05, 10), (0.1, 20), (0.25, 50), (0.0125, 2.5)):
+        imp = IMP(finetune_epochs=0, epochs=200, retrain_epochs=None, retrain_fraction=fraction, cycles=2)
+        assert repr([p.epochs for p in imp.phases(0.9)]) == repr([200, epochs, epochs])
+    thirds = IMP(finetune_epochs=0, epochs=3, retrain_epochs=None, retrain_fraction=0.1, cycles=1)
+    assert thirds.total(0.9) == 3.3  # 0.1 * 3 is 0.30000000000000004
+
+
+@pytest.mark.parametrize(("epochs", "fraction"), [(5, 0.1), (None, None), (0, 0.0)])
+def test_one_key_says_how_long_a_cycle_is(epochs: float | None, fraction: float | None) -> None:
+    with pytest.raises(ConfigError, match=r"budget\.retrain_epochs.* and budget\.retrain_fraction"):
+        IMP(finetune_epochs=0, epochs=9, retrain_epochs=epochs, retrain_fraction=fraction, cycles=1).phases(0.9)
 
 
 @pytest.mark.parametrize(
@@ -88,13 +105,13 @@ def test_bimp_refuses_numbers_that_do_not_fit(wrong: dict[str, Any], names: str)
 
 
 def test_removing_every_weight_is_refused() -> None:
-    phase = IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, cycles=1).phases(0.99)[1]
+    phase = IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, retrain_fraction=None, cycles=1).phases(0.99)[1]
     with pytest.raises(ConfigError, match="all 20"):
         target_count(phase, 20, 0, per_cycle=False)  # round(19.8) = 20
 
 
 def test_halves_round_to_even() -> None:
-    phase = IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, cycles=1).phases(0.5)[1]
+    phase = IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, retrain_fraction=None, cycles=1).phases(0.5)[1]
     assert [target_count(phase, n, 0, per_cycle=False) for n in (5, 7)] == [2, 4]
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from bimp_exp.config.check import RUN
 from bimp_exp.config.choices import parse
-from bimp_exp.config.neutral import NEUTRAL, is_neutral, leaves, without_neutral
+from bimp_exp.config.neutral import LATER, NEUTRAL, is_neutral, leaves, without_neutral
 from bimp_exp.config.signatures import parameters
 from bimp_exp.errors import DataError, UserError
 from bimp_exp.results.provenance import config_hash
@@ -67,7 +67,23 @@ def test_every_neutral_key_is_a_key() -> None:
     nodes = {path.stem: yaml.safe_load(path.read_text()) for path in conf.glob("*/*.yaml")}
     known = {"_target_", "plan", "sweep", *parameters(RUN)}
     known |= {f"{path.parent.name}.{key}" for path in conf.glob("*/*.yaml") for key in nodes[path.stem]}
-    assert known >= NEUTRAL
+    assert known >= NEUTRAL | LATER.keys()
+
+
+@pytest.mark.parametrize("key", LATER)
+def test_a_later_key_is_in_no_hash_at_the_value_that_changes_nothing(key: str) -> None:
+    group, name = key.split(".")
+    old = {group: {"_target_": "a"}}
+    assert config_hash(old) == config_hash({group: {"_target_": "a", name: LATER[key]}})
+    assert config_hash(old) != config_hash({group: {"_target_": "a", name: 7}})
+
+
+def test_a_fraction_names_the_phases_that_its_epochs_name() -> None:
+    """Of 30 epochs, 0.1 are 3; without either it is 5, as before there were fractions."""
+    three, same = (config("budget=imp", f"budget.retrain_{said}") for said in ("epochs=3", "fraction=0.1"))
+    assert keys(three) == keys(same)
+    assert config("budget=imp")["budget"]["retrain_epochs"] == 5
+    assert same["budget"]["retrain_epochs"] is None
 
 
 def test_what_lies_in_a_neutral_node_is_neutral_and_a_longer_name_is_not() -> None:

@@ -74,7 +74,7 @@ def test_golden_imp_toy(case: dict[str, Any]) -> None:
         for weight, values in zip(weights.values(), inputs["layers"], strict=True):
             weight.copy_(torch.tensor(values))
     masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
-    phases = IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, cycles=inputs["cycles"]).phases(
+    phases = IMP(finetune_epochs=0, epochs=1, retrain_epochs=1, retrain_fraction=None, cycles=inputs["cycles"]).phases(
         inputs["target_sparsity"]
     )[1:]
     pruned = 0

@@ -1,4 +1,4 @@
-"""The keys of a configuration that change no number of a run. This is the only list of them.
+"""The keys of a configuration that change no number of a run, or not at one value. These are the only lists of them.
 
 Such a key may be given another value when a sweep or an interrupted run is continued; it is in no phase key, in no
 ``config_hash`` and in no name of a sweep. Three of them matter only through what becomes of them on a machine: the content of
@@ -28,6 +28,12 @@ NEUTRAL = frozenset(
     }
 )
 
+LATER: Mapping[str, Any] = {
+    "budget.retrain_fraction": None,
+}
+"""Keys that came when results had been stored already, with the value at which everything is as it was before. A key that has it
+is left out of what names a result, so that those results keep their names."""
+
 
 def is_neutral(key: str) -> bool:
     """Whether ``key`` (``dataset.root``), or a node that it lies in (``tracking`` of ``tracking.uri``), is in NEUTRAL."""
@@ -44,7 +50,7 @@ def _without_neutral(node: Mapping[str, Any], place: str) -> dict[str, Any]:
     return {
         key: _without_neutral(value, f"{place}{key}.") if isinstance(value, Mapping) else value
         for key, value in node.items()
-        if f"{place}{key}" not in NEUTRAL
+        if f"{place}{key}" not in NEUTRAL and (f"{place}{key}" not in LATER or value != LATER[f"{place}{key}"])
     }
 
 

@@ -15,6 +15,14 @@ from bimp_exp.config.signatures import foreign, signature
 from bimp_exp.errors import ConfigError
 
 
+def _unless(other: Any, value: Any) -> Any:
+    """``${unless:${OTHER},VALUE}`` in a yaml: VALUE where the key OTHER, which can say the same in another way, is null."""
+    return value if other is None else None
+
+
+OmegaConf.register_new_resolver("unless", _unless, replace=True)
+
+
 def resolve(cfg: DictConfig, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
     """The configuration of a run as plain values, and what to do with it: plan (bool), retry. ConfigError for a wrong key.
 

@@ -24,7 +24,7 @@ from bimp_exp.config.sources import find, home_of
 from bimp_exp.paths import PACKAGE
 
 COUNTED = (
-    "budget", "dataset", "lr", "method", "model", "optim", "pruning", "runtime", "schedule", "seeds", "selector", "task",
+    "dataset", "lr", "method", "model", "optim", "pruning", "runtime", "schedule", "seeds", "selector", "task",
     "training",
 )  # fmt: skip
 ROOTS = (
