@@ -30,6 +30,7 @@ NEUTRAL = frozenset(
 
 LATER: Mapping[str, Any] = {
     "budget.retrain_fraction": None,
+    "schedule.reference_epochs": None,
 }
 """Keys that came when results had been stored already, with the value at which everything is as it was before. A key that has it
 is left out of what names a result, so that those results keep their names."""

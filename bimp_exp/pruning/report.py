@@ -33,7 +33,7 @@ class PruneReport:
     removed_norm: L2 norm ||W - W^p|| of what was removed.
     norm_all: L2 norm ||W|| just before, over all weights and biases with batch-norm.
     norm_prunable: the same over the prunable weights alone.
-    length_ratio: retraining length T_rt of this cycle over the length T of dense training.
+    length_ratio: retraining length T_rt of this cycle over T, the length of dense training or ``schedule.reference_epochs``.
     train_metric_dense: metric of the dense network on the training data, in [0, 1]; None where it was not measured.
     train_metric_pruned: the same right after this pruning.
     """

@@ -77,6 +77,11 @@ class Plan:
         return self.retraining(self.original, self.phases[number].num_steps, reports[number - 1])
 
     @property
+    def reference_epochs(self) -> float:
+        """T of d2 = T_rt / T."""
+        return self.retraining.reference_epochs or self.phases[0].phase.epochs
+
+    @property
     def epochs(self) -> float:
         """Epochs of all phases that are really trained."""
         return sum(p.phase.epochs for p in self.phases if p.num_steps)
@@ -127,6 +132,7 @@ def make(
         )
     dense_steps = round(phases[0].epochs * steps_per_epoch)
     original = lr.schedule(dense_steps, steps_per_epoch)
+    reference = schedule.reference_epochs or phases[0].epochs
     planned = []
     first_step = 0
     rates: Schedule | None
@@ -136,7 +142,7 @@ def make(
             start, rates = (original.peak, original.peak), original
             num_steps = 0 if loads_dense else num_steps
         else:
-            mild, harsh = (schedule(original, num_steps, _report(phase, phases[0], d1)) for d1 in (0.0, 1.0))
+            mild, harsh = (schedule(original, num_steps, _report(phase, reference, d1)) for d1 in (0.0, 1.0))
             start, rates = (mild.peak, harsh.peak), None if schedule.adaptive else mild
         planned.append(
             PlannedPhase(
@@ -176,7 +182,7 @@ def _phases(prunes: str, budget: Budget, sparsity: float) -> list[Phase]:
     ]
 
 
-def _report(phase: Phase, dense: Phase, d1: float) -> PruneReport:
+def _report(phase: Phase, reference: float, d1: float) -> PruneReport:
     """A pruning whose damage is ``d1``, by norm and by metric: the bounds of what an adaptive schedule may see."""
     scale = phase.fraction**0.5
     return PruneReport(
@@ -184,7 +190,7 @@ def _report(phase: Phase, dense: Phase, d1: float) -> PruneReport:
         removed_norm=d1 * scale,
         norm_all=1.0,
         norm_prunable=1.0,
-        length_ratio=phase.epochs / dense.epochs,
+        length_ratio=phase.epochs / reference,
         train_metric_dense=1.0,
         train_metric_pruned=1.0 - d1,
     )

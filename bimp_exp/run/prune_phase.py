@@ -56,7 +56,7 @@ def prune(
         net.model,
         fraction=phase.fraction,
         retrain_epochs=phase.epochs,
-        epochs=env.plan.phases[0].phase.epochs,
+        epochs=env.plan.reference_epochs,
         train_metric_dense=dense.train,
         train_metric_pruned=after.train,
     )

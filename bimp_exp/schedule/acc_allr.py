@@ -19,13 +19,15 @@ from typing import ClassVar
 
 from bimp_exp.errors import ConfigError
 from bimp_exp.schedule.base import Discounted, PruneReport
+from bimp_exp.types import Count
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccALLR(Discounted):
-    """Linear from max(d1, d2) * eta_1 to 0 after a warm-up, d1 from accuracies."""
+    """Linear from max(d1, d2) * eta_1 to 0 after a warm-up, d1 from accuracies; reference_epochs: as for ALLR."""
 
     extra_pass: ClassVar[bool] = True
+    reference_epochs: Count | None = None
 
     def discount(self, report: PruneReport) -> float:
         """max(clip((Acc_dense - Acc_pruned) / Acc_dense, 0, 1), d2); ConfigError where they were not measured."""

@@ -22,13 +22,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bimp_exp.schedule.base import Discounted, PruneReport
+from bimp_exp.types import Count
 
 
 @dataclass(frozen=True, kw_only=True)
 class ALLR(Discounted):
-    """norm: the parameters of ||W||: ``all`` weights and biases, batch-norm included, or the ``prunable`` weights only."""
+    """norm: the parameters of ||W||: ``all`` weights and biases, batch-norm included, or the ``prunable`` weights only.
+
+    reference_epochs: T of d2; None: the length of dense training.
+    """
 
     norm: Literal["all", "prunable"]
+    reference_epochs: Count | None = None
 
     def discount(self, report: PruneReport) -> float:
         """min(1, max(d1, d2))."""

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bimp_exp.schedule.base import Discounted, PruneReport
+from bimp_exp.types import Count
 
 
 @dataclass(frozen=True, kw_only=True)
 class ALLRd2(Discounted):
-    """Linear from d2 * eta_1 to 0 after a warm-up."""
+    """Linear from d2 * eta_1 to 0 after a warm-up; reference_epochs: as for ALLR."""
 
     adaptive: ClassVar[bool] = False
+    reference_epochs: Count | None = None
 
     def discount(self, report: PruneReport) -> float:
         """d2."""

@@ -28,6 +28,9 @@ class Retraining:
     """Whether the rates depend on what the pruning did. Where not, they follow from the original schedule, the number of steps
     and what the plan knows of the report, ``fraction`` and ``length_ratio``."""
 
+    reference_epochs: int | None = None
+    """T of d2 = T_rt / T where it is not the length of dense training: Figures 6 and 7 shorten that and leave d2 as it was."""
+
     def __call__(self, original: Schedule, num_steps: int, report: PruneReport) -> Schedule:
         """The learning rates of retraining.
 
