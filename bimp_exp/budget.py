@@ -190,15 +190,21 @@ class Renda(Budget):
     fraction: at most this share of the remaining weights is pruned in a cycle, where ``cycles`` does not say more.
     cycles: J; None takes the fewest cycles that ``fraction`` allows. The last one hits the goal exactly.
     paper_cycles: but the paper's own J where it has one (Section 3.2), 10 for 90 %, where 20 % a cycle need 11.
+    exact_fraction: every cycle prunes ``fraction`` and the last one misses the goal instead; so the cycles of a lower sparsity are
+        the first ones of a higher, and are computed once.
 
     >>> renda = Renda(epochs=200, finetune_epochs=0, fraction=0.2, cycles=None, paper_cycles=False)
     >>> renda.num_cycles(0.9), renda.num_cycles(0.95), renda.num_cycles(0.98)
     (11, 14, 18)
+    >>> exact = Renda(epochs=200, finetune_epochs=0, fraction=0.2, cycles=None, paper_cycles=True, exact_fraction=True)
+    >>> [round(100 * exact.phases(goal)[-1].sparsity, 2) for goal in (0.9, 0.95, 0.98)]
+    [89.26, 95.6, 98.2]
     """
 
     fraction: Fraction
     cycles: Count | None
     paper_cycles: bool
+    exact_fraction: bool = False
 
     def num_cycles(self, sparsity: float) -> int:
         """J: as given, or the paper's, or ceil(log(1 - S) / log(1 - fraction)), at least 1."""
@@ -209,7 +215,22 @@ class Renda(Budget):
         return max(1, math.ceil(math.log1p(-sparsity) / math.log1p(-self.fraction) - 1e-9))
 
     def phases(self, sparsity: float) -> list[Phase]:
-        return iterative(self.epochs, [self.epochs] * self.num_cycles(sparsity), sparsity)
+        cycles = self.num_cycles(sparsity)
+        if not self.exact_fraction:
+            return iterative(self.epochs, [self.epochs] * cycles, sparsity)
+        return [
+            Phase(cycle=0, epochs=self.epochs),
+            *(
+                Phase(
+                    cycle=j,
+                    epochs=self.epochs,
+                    pruned_by="selector",
+                    fraction=self.fraction,
+                    sparsity=1 - math.pow(1 - self.fraction, j),
+                )
+                for j in range(1, cycles + 1)
+            ),
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -131,3 +131,10 @@ def test_counts_grow_and_the_last_hits_the_goal_exactly(n: int, s: float, cycles
     found = pruned_per_cycle(n, s, cycles, per_cycle=False)
     assert min(found) >= 0
     assert list(accumulate(found))[-1] == round(s * n)
+
+
+def test_an_exact_fraction_makes_the_cycles_of_a_lower_sparsity_the_first_of_a_higher() -> None:
+    renda = Renda(epochs=4, finetune_epochs=0, fraction=0.2, cycles=None, paper_cycles=True, exact_fraction=True)
+    low, middle, high = (renda.phases(goal) for goal in (0.9, 0.95, 0.98))
+    assert (low, middle) == (high[:11], high[:15])
+    assert [phase.fraction for phase in high[1:]] == [0.2] * 18

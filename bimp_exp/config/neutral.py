@@ -29,6 +29,7 @@ NEUTRAL = frozenset(
 )
 
 LATER: Mapping[str, Any] = {
+    "budget.exact_fraction": False,
     "budget.retrain_fraction": None,
     "schedule.reference_epochs": None,
 }
