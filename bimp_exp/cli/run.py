@@ -28,6 +28,7 @@ from bimp_exp.errors import ConfigError, UserError
 from bimp_exp.paths import CONF, PACKAGE, SWEEPS, search_folder
 from bimp_exp.results import provenance
 from bimp_exp.run import plan
+from bimp_exp.run.plan_text import without_data
 from bimp_exp.run.process import Process
 from bimp_exp.sweep import cells, launcher, single
 
@@ -99,10 +100,13 @@ def _launch(cfg: DictConfig) -> float | None:
     identity = cells.identity(naming.options(hydra.runtime.choices, config, naming.folders(hydra.runtime)), config)
     with Process() as process:
         if run_options["plan"]:
-            single.experiment(config, process)
             from bimp_exp.cli.plan_table import show
 
+            if not plan.has_no_data(config):
+                single.experiment(config, process)
             show(planned, identity["name"], console)
+            if plan.has_no_data(config):
+                console.print(without_data(planned), highlight=False, soft_wrap=True)
             return None
         return single.run(config, folder, identity, console, process, command=provenance.command_line())
 

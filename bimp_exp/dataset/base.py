@@ -41,6 +41,9 @@ class Dataset:
     validation_fraction: Fraction
     split_seed: Seed
 
+    usual_items: ClassVar[int | None] = None
+    """Training items of the files that everybody has, which a plan goes by where ``root`` is null; None: there are no such files."""
+
     @property
     def num_train_items(self) -> int:
         """Training items of the source, before subset and split."""

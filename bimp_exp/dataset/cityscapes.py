@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bimp_exp.dataset.masks import Entry, Recipe, table_of
 from bimp_exp.dataset.segmented import Listed, Segmented, digest
@@ -36,6 +36,8 @@ class Cityscapes(Segmented):
     crop: height and width of a training image.
     crop_max_class_share: of the pixels with a class in a crop; one with more of a class is drawn again, ten times at most.
     """
+
+    usual_items: ClassVar[int | None] = 2_975
 
     resize: list[Count]
     crop: list[Count]

@@ -64,6 +64,8 @@ class Segmented(Dataset):
     def num_train_items(self) -> int:
         if self.num_train_images is not None:
             return self.num_train_images
+        if self.root is None and self.usual_items is not None:
+            return self.usual_items
         with explained(self.root):
             return self._count()
 

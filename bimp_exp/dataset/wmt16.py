@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import ClassVar, Literal, TYPE_CHECKING
 
 from bimp_exp.dataset import bitext
 from bimp_exp.dataset.readers import explained
@@ -32,6 +32,8 @@ class WMT16(SentencePairs):
     num_train_pairs: before subset and split; None: as many as the files have.
     """
 
+    usual_items: ClassVar[int] = 4_548_885
+
     root: str | None
     cache: str
     validation: Literal["split", "official"]
@@ -39,21 +41,20 @@ class WMT16(SentencePairs):
 
     @property
     def num_train_items(self) -> int:
-        return self._counts.kept if self.num_train_pairs is None else self.num_train_pairs
+        if self.num_train_pairs is not None:
+            return self.num_train_pairs
+        return self.usual_items if self.root is None else self._counts.kept
 
     @property
     def num_fit_items(self) -> int:
         return super().num_fit_items if self.validation == "split" else self.num_used_items
 
-    def check(self) -> None:
+    def check_files(self) -> None:
         if self.tokenizer is None:
             raise ConfigError(
                 "dataset.tokenizer=null must be a model of sentencepiece, a folder with spiece.model, or bytes; where it is not "
                 "given it is model.weights"
             )
-        super().check()
-
-    def check_files(self) -> None:
         with explained(self.root):
             _ = self._parts
 

@@ -223,6 +223,12 @@ def from_config(cfg: Mapping[str, Any]) -> Plan:
     )
 
 
+def has_no_data(cfg: Mapping[str, Any]) -> bool:
+    """Whether the configuration leaves open where its data lie; such a run can be planned, by the number of items of the usual files."""
+    data = cfg["dataset"]
+    return "root" in data and data["root"] is None and not data.get("download")
+
+
 @lru_cache(maxsize=1000)
 def _part(node: str) -> Any:
     """The object that a node of the configuration, as JSON, describes; thousands of runs share most of theirs."""

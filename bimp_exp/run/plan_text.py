@@ -33,3 +33,8 @@ def total(plan: Plan) -> str:
     over = plan.budget_epochs - plan.epochs
     note = "" if over == 0 else f" ({over:g} unused)" if over > 0 else f" ({-over:g} on top)"
     return f"{plan.epochs:g} of {plan.budget_epochs:g} epochs{note}, {plan.num_steps} steps"
+
+
+def without_data(plan: Plan) -> str:
+    """What a plan goes by where the configuration leaves open where its data lie."""
+    return f"dataset.root=null: planned with {plan.num_fit_items:,} {plan.items} to train on; a run needs the data and looks at them first"

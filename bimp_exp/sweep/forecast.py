@@ -14,7 +14,7 @@ from typing import Any
 from bimp_exp.config.build import build
 from bimp_exp.config.compose import Composed
 from bimp_exp.run import keys
-from bimp_exp.run.plan import Plan
+from bimp_exp.run.plan import Plan, has_no_data
 from bimp_exp.run.process import Process
 from bimp_exp.sweep.cells import Cell
 from bimp_exp.text import counted, duration
@@ -52,7 +52,8 @@ class _Phase:
 
 
 def forecast_sweep(runs: Sequence[tuple[Cell, Composed, Plan]], folder: Path, process: Process) -> Forecast:
-    """The forecast of a sweep in ``folder``. Needs the data to be there, whose hash is part of every phase's key."""
+    """The forecast of a sweep in ``folder``. The hash of the data is part of every phase's key:
+    where they are not there, no phase is found."""
     from bimp_exp.sweep.worker import pending
 
     every: dict[str, _Phase] = {}
@@ -124,9 +125,12 @@ def _facts(config: dict[str, Any], known: dict[str, Any], process: Process) -> d
     if text not in known:
         runtime, dataset = (build(config[name]) for name in ("runtime", "dataset"))
         device = runtime.check()
-        data = process.load(dataset, device, augment_validation=False, memory_format=runtime.memory_format)
         facts = runtime.facts(device, num_threads=process.num_threads(runtime))
-        known[text] = facts | {"data": data.fingerprint}
+        if has_no_data(config):
+            known[text] = facts | {"data": None}
+        else:
+            data = process.load(dataset, device, augment_validation=False, memory_format=runtime.memory_format)
+            known[text] = facts | {"data": data.fingerprint}
     start = config["dense_checkpoint"]
     return {**known[text], "start": None if start is None else checkpoint.digest(start)}
 

@@ -22,7 +22,7 @@ from bimp_exp.errors import ConfigError, UserError
 from bimp_exp.results.reader import read_sweep
 from bimp_exp.run import plan
 from bimp_exp.run.plan import Plan
-from bimp_exp.run.plan_text import one_line
+from bimp_exp.run.plan_text import one_line, without_data
 from bimp_exp.run.process import Process
 from bimp_exp.sweep import cells as sweep
 from bimp_exp.sweep import forecast, single, worker
@@ -65,16 +65,19 @@ def start(
     composer = Composer(load)
     made = _each(cells, lambda i: composer(cells[i].overrides))
     plans = _each(cells, lambda i: plan.from_config(made[i].config))
+    planning = any(each.run_options["plan"] for each in made)
     checked: set[str] = set()
 
     def check(i: int) -> None:
+        if planning and plan.has_no_data(made[i].config):
+            return
         alike = {key: value for key, value in made[i].config.items() if key not in ("seed", "schedule", "lr")}
         if (key := json.dumps(alike, sort_keys=True)) not in checked:
             single.experiment(made[i].config, process)
             checked.add(key)
 
     _each(cells, check)
-    if any(each.run_options["plan"] for each in made):
+    if planning:
         show(cells, made, plans, folder, process)
         return None
     allow = modules_named(each.config for each in made)
@@ -134,6 +137,11 @@ def show(
     for cell, planned in zip(cells, plans, strict=True):
         done = "  (done)" if (folder / cell.folder / "result.json").exists() else ""
         console.print(f"{cell.name:{width}}  {one_line(planned)}{done}")
+    blind = {
+        without_data(planned): None for each, planned in zip(made, plans, strict=True) if plan.has_no_data(each.config)
+    }
+    for line in blind:
+        console.print(line)
     console.print(forecast.line(forecast.forecast_sweep(list(zip(cells, made, plans, strict=True)), folder, process)))
 
 
