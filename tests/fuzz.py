@@ -26,7 +26,8 @@ CONF = ROOT / "conf"
 GROUPS = {
     folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
     for folder in CONF.iterdir()
-    if folder.is_dir() and folder.name not in ("recipe", "scale")  # whose files choose options, or are read by the sweeper
+    if folder.is_dir()
+    and folder.name not in ("recipe", "scale")  # whose files choose options, or are read by the sweeper
 }
 TOP = ("sparsity", "seed", "dense_checkpoint", "plan")
 NEVER = ["{a: 1}", "[[]]", "abc.def", "nan", "-inf", "'1'"]  # no key takes any of them, but for text from the third on
