@@ -3,10 +3,10 @@
 ``hydra.sweeper.params`` holds what all runs share (as with Hydra's basic sweeper), each entry of ``hydra.sweeper.grids`` the
 keys of one grid: methods with keys of their own can be compared in one sweep. The runs are the grids one after the other,
 each multiplied by ``params`` and by the command line. A key has one source: the command line wins over its grid, and that
-over ``params``. A run that an earlier grid holds already is left out.
+over ``params``. A run that an earlier grid holds already is left out. ``+scale=NAME`` makes the runs small (bimp_exp.sweep.scale).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 
 @dataclass
@@ -56,7 +56,11 @@ class GridsSweeper(BasicSweeper):
         if self.max_batch_size is not None:
             raise ConfigError("hydra.sweeper.max_batch_size must be null: a grid is checked and run as a whole")
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        runs = expand(parser, params=self.params or {}, grids=self.grids, arguments=arguments)
+        loader, config = self.hydra_context.config_loader, self.config
+        runs = runs_of(
+            parser, config, arguments, load=lambda overrides: loader.load_sweep_config(config, overrides),
+            params=self.params or {}, grids=self.grids,
+        )  # fmt: skip
         named = [o.key_or_group for o in parser.parse_overrides(list(self.config.hydra.overrides.hydra))]
         if "hydra.sweep.dir" not in named:
             with open_dict(self.config):
@@ -64,6 +68,45 @@ class GridsSweeper(BasicSweeper):
                     f"{self.config.hydra.sweep.dir}/{sweep_name(parser.parse_overrides(arguments))}"
                 )
         return [self.launcher.launch(runs, initial_job_idx=0)]
+
+
+def runs_of(
+    parser: OverridesParser,
+    config: DictConfig,
+    arguments: list[str],
+    *,
+    load: Callable[[list[str]], DictConfig],
+    params: Mapping[str, str],
+    grids: Sequence[Mapping[str, Any]] | None,
+) -> list[list[str]]:
+    """The overrides of every run of a multirun, at the scale that was asked for.
+
+    config: of the multirun, composed with what of ``arguments``, the command line, is not swept. load: composes a run's.
+    """
+    from bimp_exp.config.compose import Composer
+    from bimp_exp.errors import ConfigError
+    from bimp_exp.sweep.scale import Scale
+
+    overrides = parser.parse_overrides(arguments)
+    given = {str(o.input_line): o for o in overrides}
+    scales = [text for text, override in given.items() if override.key_or_group == "scale"]
+    if not scales:
+        return expand(parser, params=params, grids=grids, arguments=arguments)
+    if "scale" not in config:  # Hydra leaves what is swept to the runs
+        raise ConfigError(f"{' '.join(scales)}: a sweep has one scale, which its folder is named by")
+    scale = Scale.read(OmegaConf.to_container(config.scale))  # type: ignore[arg-type]
+    keys = {override.key_or_group for override in overrides}
+    composer = Composer(load)
+    fixed = [
+        t for t, o in given.items() if not o.is_sweep_override() and o.key_or_group not in ("scale", "budget.epochs")
+    ]
+    recipe_epochs = composer(fixed).config["budget"]["epochs"]
+    others = [text for text in given if text not in scales]
+    small: dict[str, list[str]] = {}
+    for run in expand(parser, params={}, grids=scale.grids(params, grids, keys), arguments=others):
+        made = scale.run(run, composer(run), recipe_epochs, keys)
+        small.setdefault(_values(made), made)  # rounded, some are the same
+    return list(small.values())
 
 
 def expand(

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from bimp_exp.config.compose import Composer
 from bimp_exp.run import plan
 from bimp_exp.run.plan import Plan
-from hydra_plugins.bimp_exp_grids import expand
+from hydra_plugins.bimp_exp_grids import runs_of
 
 
 class Cost(NamedTuple):
@@ -32,12 +32,12 @@ def load(overrides: list[str]) -> DictConfig:
 
 def runs(*arguments: str) -> list[list[str]]:
     """The overrides of every run of ``+sweeps=NAME`` and what else the command line has."""
-    swept = [o.input_line for o in OverridesParser.create().parse_overrides(list(arguments)) if o.is_sweep_override()]
+    parser = OverridesParser.create()
+    swept = [o.input_line for o in parser.parse_overrides(list(arguments)) if o.is_sweep_override()]
     config = load([each for each in arguments if each not in swept])
     sweeper: Any = OmegaConf.to_container(config.hydra.sweeper)
-    return expand(
-        OverridesParser.create(), params=sweeper["params"] or {}, grids=sweeper["grids"], arguments=list(arguments)
-    )
+    params, grids = sweeper["params"] or {}, sweeper["grids"]
+    return runs_of(parser, config, list(arguments), load=load, params=params, grids=grids)
 
 
 def cost(overrides: Sequence[Sequence[str]]) -> Cost:

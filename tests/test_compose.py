@@ -93,6 +93,16 @@ def test_a_sweep_is_named_by_what_it_sweeps() -> None:
     assert name("+sweeps=schedules", "model=resnet56") != name("+sweeps=schedules", "model=resnet20")
 
 
+def test_a_scale_is_in_the_name_of_a_sweep_and_more_seeds_of_a_file_go_on_in_its_folder() -> None:
+    assert name("+sweeps=paper_t04", "+scale=ci") == name("+scale=ci", "+sweeps=paper_t04") == "paper_t04+ci"
+    assert name("+sweeps=paper_t04", "seed=7") == name("+sweeps=paper_t04", "seed=range(0,10)") == "paper_t04"
+    assert name("+sweeps=paper_t04", "+scale=ci", "seed=2,3", "store=own") == "paper_t04+ci"
+    assert name("+sweeps=paper_t04", "seed=7", "sparsity=0.9,0.95") == "paper_t04+sparsity"
+    assert name("schedule=clr,allr", "seed=7") != name(
+        "schedule=clr,allr", "seed=8"
+    )  # no file: nothing else tells them apart
+
+
 def test_where_the_data_lie_and_what_watches_does_not_name_a_sweep() -> None:
     same = ["dataset.root=/x", "tracking=none", "runtime.threads=2", "plan=true", "sweep.retry=failed", "store=own"]
     assert name("schedule=allr,clr", *same, "hydra.launcher.jobs=2") == "schedule"

@@ -92,6 +92,8 @@ def launch(cfg: DictConfig) -> float | None:
 def _launch(cfg: DictConfig) -> float | None:
     hydra = HydraConfig.get()
     launcher.check_single_run(hydra)
+    if "scale" in cfg:
+        raise ConfigError(f"+scale={hydra.runtime.choices['scale']} is for sweeps, add -m or +sweeps=NAME")
     config, run_options = resolve(cfg, hydra.overrides.task)
     choices.check(hydra.runtime.choices, config)
     planned = plan.from_config(config)

@@ -78,19 +78,21 @@ def _digest(text: str) -> str:
 
 
 def sweep_name(overrides: Sequence[Override]) -> str:
-    """The folder of a sweep: its file in sweeps/, the keys that the command line sweeps, and a hash of what else that sets.
+    """The folder of a sweep: its file in sweeps/, its scale, the keys that the command line sweeps, a hash of what else that sets.
 
-    It does not name the values of the swept keys, so that a larger grid goes on in the same folder.
+    It does not name the values of the swept keys, so that a larger grid goes on in the same folder, and more seeds of a file do.
     """
-    fixed = sorted(f"{o.key_or_group}={o.value()}" for o in overrides if not o.is_sweep_override() and not _neutral(o))
-    file = [str(o.value()) for o in overrides if o.key_or_group == "sweeps"]
-    name = folder_name("+".join([*file, *sorted(o.key_or_group for o in overrides if o.is_sweep_override())]) or "run")
+    file, scale = ([str(o.value()) for o in overrides if o.key_or_group == group] for group in ("sweeps", "scale"))
+    others = [o for o in overrides if not (file and o.key_or_group == "seed")]
+    fixed = sorted(f"{o.key_or_group}={o.value()}" for o in others if not o.is_sweep_override() and not _neutral(o))
+    swept = sorted(o.key_or_group for o in others if o.is_sweep_override())
+    name = folder_name("+".join([*file, *scale, *swept]) or "run")
     return f"{name}~{_digest(str(fixed))[:6]}" if fixed else name
 
 
 def _neutral(override: Override) -> bool:
     key = override.key_or_group
-    return key == "sweeps" or key.startswith("hydra") or is_neutral(key)
+    return key in ("sweeps", "scale") or key.startswith("hydra") or is_neutral(key)
 
 
 def write(folder: Path, runs: Sequence[Cell], made: Sequence[Composed]) -> None:
