@@ -40,7 +40,7 @@ def _overhead(settings: Settings, clock: Clock) -> list[Row]:
         counts = made_up_cifar(folder / "root", settings.num_train, NUM_TEST)
         small = replace(settings, root=f"{folder}/root", overrides=(*settings.overrides, *counts))
         cells = sweep.cells([[*SMALL, f"seed={i}"] for i in range(settings.rounds + 1)])
-        sweep.write(folder, cells, [small.compose(*cell.overrides) for cell in cells])
+        sweep.write(folder, cells, [small.compose(*cell.overrides) for cell in cells], None)
         company = Company()
         with suppress(subprocess.TimeoutExpired):  # then those count that were done
             command = [sys.executable, "-m", "bimp_exp.sweep.worker", name]

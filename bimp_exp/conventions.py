@@ -44,3 +44,6 @@ class Conventions:
     """[29] Images per second is the mean over steps of their rates, not all images over all time."""
     renda_paper_cycles: bool
     """[16] Renda's baseline takes 10 cycles to 90 %, as the paper says, though 20 % a cycle would need 11; 14 to 95, 18 to 98 %."""
+    mean_over_classes: bool
+    """[30] Training and validation accuracy are means over the classes of their shares, as torchmetrics has it by default; the test
+    accuracy counts images, as ours all do."""

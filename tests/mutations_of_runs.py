@@ -130,9 +130,9 @@ MUTATIONS = [
              "home = _home(target)", "home = target",
              ("tests/test_trust.py::test_a_module_is_accepted_once_it_is_named_and_what_it_imports_is_not",)),
     # Mirror and ledger
-    Mutation("mirrored-twice", "a point that is written again is another one", "bimp_exp.tracking.mirror:Mirror._log_lines",
+    Mutation("mirrored-twice", "a point that is written again is another one", "bimp_exp.tracking.mlflow_runs:MLflowRuns.log_lines",
              "mirror.info.start_time + number", "int(1000 * time.time()) + number", TRACKING),
-    Mutation("changed-history-kept", "points of an undone attempt stay in MLflow", "bimp_exp.tracking.mirror:_contradicts",
+    Mutation("changed-history-kept", "points of an undone attempt stay in MLflow", "bimp_exp.tracking.mlflow_runs:_contradicts",
              "announced is not None and _announce(lines[:int(announced.split()[0])]) != announced", "False", TRACKING),
     Mutation("backward-uncounted", "the ledger counts the backward pass once, not twice", "bimp_exp.results.ledger:ledger",
              "2 * forward", "forward", (EXPERIMENT + "test_the_ledger_counts_what_was_done",)),

@@ -20,7 +20,8 @@ from bimp_exp.report import refresh
 from bimp_exp.tracking import background
 from bimp_exp.tracking import mlflow as tracking
 from bimp_exp.tracking.background import Backlog
-from bimp_exp.tracking.mirror import MAX_TAG, Mirror
+from bimp_exp.tracking.mirror import Mirror
+from bimp_exp.tracking.mlflow_runs import MAX_TAG
 from tests.conftest import ROOT
 from tests.report.fake import make_run, make_sweep
 from tests.test_tracking import client, points

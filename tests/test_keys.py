@@ -40,6 +40,7 @@ def keys(*overrides: str, data: str = "digest", **facts: Any) -> list[str]:
         ("budget.epochs=7", 2),  # split over the cycles, the rest to the last
         ("tracking=none", 3),
         ("store=own", 3),
+        ("task.label_smoothing=0.1", 0),
         ("runtime.threads=2", 3),  # the number really used is among the facts of a run
     ],
 )

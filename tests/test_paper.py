@@ -124,8 +124,15 @@ def test_a_sparsity_that_was_not_asked_for_stands_under_the_nearest_within_a_qua
 
 @pytest.mark.parametrize(
     ("name", "mean", "agreeing", "number"),
-    [("C1", 0.216, 201, 272), ("C2", 0.879, 239, 272), ("C3", 0.079, 185, 272), ("C5", 4.132, 178, 272)]
-    + [("C6", 0.941, 265, 272), ("C19", -0.029, 5, 9), ("C27", 0.662, 5, 5)],
+    [
+        ("C1", 0.216, 201, 272),
+        ("C2", 0.879, 239, 272),
+        ("C3", 0.079, 185, 272),
+        ("C5", 4.132, 178, 272),
+        ("C6", 0.941, 265, 272),
+        ("C19", -0.029, 5, 9),
+        ("C27", 0.662, 5, 5),
+    ],
 )
 def test_what_the_printed_numbers_say_of_a_claim(name: str, mean: float, agreeing: int, number: int) -> None:
     (found,) = [each for each in claims_page.answers({}) if each.claim.name == name]

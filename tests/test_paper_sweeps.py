@@ -100,7 +100,7 @@ def test_the_block_for_the_report_names_the_table_and_keys_that_are_swept(name: 
     kind, number = {"t": "table", "f": "figure"}[name[0]], str(int(name[1:]))
     assert {kind: number}.items() <= blocks(name)[0].items()
     for block in blocks(name):
-        assert block.keys() - {"variant"} == {kind, "dataset", "model", "select"}
+        assert block.keys() - {"variant", "table", "figure"} == {"dataset", "model", "select"}
         assert {*block["select"], *block.get("variant", [])} <= swept
 
 

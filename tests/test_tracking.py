@@ -34,7 +34,7 @@ def mirror(uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterat
 
 
 def client(mirror: Mirror) -> tuple[Any, str]:
-    return mirror._connect()
+    return mirror.mlflow.connect()
 
 
 def runs(mirror: Mirror) -> list[Any]:
@@ -220,7 +220,7 @@ def test_finished_run(mirror: Mirror, tmp_path: Path) -> None:
         "run.json",
     ]
     assert [a.path for a in artifacts(run.info.run_id, "plots")] == ["plots/accuracy.png"]
-    assert run.info.artifact_uri.startswith(f"{mirror.database.parent.as_uri()}/mlartifacts/")  # type: ignore[union-attr]
+    assert run.info.artifact_uri.startswith(f"{mirror.mlflow.database.parent.as_uri()}/mlartifacts/")  # type: ignore[union-attr]
 
 
 def test_only_changed_artifacts_are_copied_again(mirror: Mirror, tmp_path: Path) -> None:
@@ -361,8 +361,8 @@ def test_relative_database_starts_at_the_current_directory(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     mirror = Mirror(uri="sqlite:///results/mlflow.db", experiment="e")
     monkeypatch.chdir("/")
-    assert mirror.uri == f"sqlite:///{tmp_path}/results/mlflow.db"
-    assert Mirror(uri=f"sqlite:///{tmp_path}/x.db", experiment="e").database == tmp_path / "x.db"
+    assert mirror.mlflow.uri == f"sqlite:///{tmp_path}/results/mlflow.db"
+    assert Mirror(uri=f"sqlite:///{tmp_path}/x.db", experiment="e").mlflow.database == tmp_path / "x.db"
 
 
 def test_nothing_does_nothing(tmp_path: Path) -> None:

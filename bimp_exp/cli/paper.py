@@ -1,7 +1,7 @@
 """``bimp-exp paper NAME``: a table or figure of the paper beside ours, the claims, or all of them, from finished runs.
 
-NAME is t01 to t29, f01 to f11, claims, or all. The runs are those of the paper's sweeps in results/sweeps, whether these are over or
-not; with --sweep those of the given folders, for the claims of any sweep. Files: docs/reproduction.md.
+NAME is t01 to t29, f01 to f11, claims, or all. The runs are those of the paper's sweeps in results/sweeps, whether these are over
+or not; with --sweep those of the given folders, for the claims of any sweep. Files: docs/reproduction.md.
 """
 
 from __future__ import annotations

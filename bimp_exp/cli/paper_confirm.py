@@ -15,7 +15,6 @@ from hydra.utils import instantiate
 from bimp_exp.config import choices
 from bimp_exp.config.compose import Composed
 from bimp_exp.errors import ConfigError
-from bimp_exp.paper.block import Block
 from bimp_exp.paper.table import cells
 from bimp_exp.paper.write import Source
 from bimp_exp.paths import CONF
@@ -77,7 +76,7 @@ def _again(folder: Path, names: Sequence[str], seeds: Sequence[int], launcher: S
             found.setdefault(json.dumps(config, sort_keys=True), (cell, made))
     target = folder.with_name(folder.name + SUFFIX)
     target.mkdir(parents=True, exist_ok=True)
-    sweep.write(target, [cell for cell, _ in found.values()], [made for _, made in found.values()])
+    sweep.write(target, [cell for cell, _ in found.values()], [made for _, made in found.values()], None)
     with Process() as process:
         _launcher(launcher).work(target, Started(num_retried=0, allow=()), process)
     return target

@@ -31,7 +31,9 @@ NEUTRAL = frozenset(
 LATER: Mapping[str, Any] = {
     "budget.exact_fraction": False,
     "budget.retrain_fraction": None,
+    "conventions.mean_over_classes": False,
     "schedule.reference_epochs": None,
+    "task.mean_over_classes": False,
 }
 """Keys that came when results had been stored already, with the value at which everything is as it was before. A key that has it
 is left out of what names a result, so that those results keep their names."""

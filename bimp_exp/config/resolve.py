@@ -24,7 +24,9 @@ OmegaConf.register_new_resolver("unless", _unless, replace=True)
 
 
 def resolve(cfg: DictConfig, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The configuration of a run as plain values, and what to do with it: plan (bool), retry. ConfigError for a wrong key.
+    """The configuration of a run as plain values, and what to do with it: plan (bool), retry, baseline.
+
+    ConfigError for a wrong key.
 
     overrides: of the command line, which ``cfg`` has already.
     """
@@ -40,11 +42,13 @@ def resolve(cfg: DictConfig, overrides: Sequence[str] = ()) -> tuple[dict[str, A
     if not isinstance(run_options["plan"], bool):
         raise ConfigError(f"plan={run_options['plan']} must be true or false")
     sweep = values.pop("sweep", {})
-    if not isinstance(sweep, dict) or sweep.keys() != {"retry"}:
-        raise ConfigError(f"sweep={sweep}: its only key is sweep.retry, none or failed")
-    run_options["retry"] = sweep["retry"]
+    if not isinstance(sweep, dict) or sweep.keys() != {"retry", "baseline"}:
+        raise ConfigError(f"sweep={sweep}: its keys are sweep.retry, none or failed, and sweep.baseline")
+    run_options |= sweep
     if run_options["retry"] not in ("none", "failed"):
         raise ConfigError(f"sweep.retry={run_options['retry']} must be none or failed")
+    if not isinstance(run_options["baseline"], dict | None):
+        raise ConfigError(f"sweep.baseline={run_options['baseline']} must be null or {{KEY: VALUE}} of swept keys")
     given = {override.key_or_group for override in parse(overrides)}
     for group, node in values.items():
         if isinstance(node, dict) and f"{group}._target_" in given:

@@ -42,7 +42,7 @@ class Dataset:
     split_seed: Seed
 
     usual_items: ClassVar[int | None] = None
-    """Training items of the files that everybody has, which a plan goes by where ``root`` is null; None: there are no such files."""
+    """Training items of the files that everybody has, by which a plan goes where ``root`` is null; None: there are none such."""
 
     @property
     def num_train_items(self) -> int:

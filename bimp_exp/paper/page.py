@@ -47,10 +47,11 @@ HEAD = [
     "runs",
 ]
 LEGEND = (
-    "Each cell: ours, mean ± half-width of the 95 % t interval over seeds (number of seeds) and its mark in the column, | the printed"
-    " mean ± standard deviation of two seeds, then the verdict. * best of ours in its column, ≈ not told apart from it (paired t test on"
-    " common seeds, Holm over the column), ? too few runs to say; ° the three best as printed. Verdicts: = reproduced, ~ within noise but"
-    " imprecise, ↑ contradicted, ours is higher, ↓ contradicted, ours is lower, / not comparable, blank: not run."
+    "Each cell: ours, mean ± half-width of the 95 % t interval over seeds (number of seeds) and its mark in the column, | the"
+    " printed mean ± standard deviation of two seeds, then the verdict. * best of ours in its column, ≈ not told apart from it"
+    " (paired t test on common seeds, Holm over the column), ? too few runs to say; ° the three best as printed. Verdicts:"
+    " = reproduced, ~ within noise but imprecise, ↑ contradicted, ours is higher, ↓ contradicted, ours is lower, / not comparable,"
+    " blank: not run."
 )
 SELECTED = (
     "Settings were chosen on the mean validation score of the seeds, the test scores of the chosen ones were read once. The same"

@@ -39,10 +39,14 @@ class CellFacts(Json):
 
 @dataclass(frozen=True, kw_only=True)
 class SweepFacts(Json):
-    """sweep.json: the keys that are swept, the folder names of the runs in the grid's order, and the cell of each folder."""
+    """sweep.json: the keys that are swept, the folder names of the runs in the grid's order, and the cell of each folder.
+
+    baseline: swept values of the cell that the others are compared with (``sweep.baseline``).
+    """
 
     name: str
     command: str
     swept: list[str]
     runs: list[str]
     cells: dict[str, CellFacts] = field(default_factory=dict)
+    baseline: dict[str, Any] | None = None

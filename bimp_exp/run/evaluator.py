@@ -55,6 +55,7 @@ class Evaluator:
             self.net.model,
             batches,
             task=self.env.task,
+            metric=self.env.task.metric if split == "test" else self.env.task.validation_metric,
             runtime=x.runtime,
             device=self.env.device,
             train_mode=recalibrate,

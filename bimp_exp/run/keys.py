@@ -35,7 +35,7 @@ def phase_keys(config: Mapping[str, Any], plan: Plan, facts: Mapping[str, Any]) 
         became there, in place of the configured ones. {} gives recipes, which are the same on every machine.
     """
     counted = without_neutral(config)
-    names = ["dataset", "model", "optim", "lr", "method", "conventions", "seed", "runtime"]
+    names = ["dataset", "task", "model", "optim", "lr", "method", "conventions", "seed", "runtime"]
     if plan.prunes_while_training:
         names += ["selector", "sparsity"]
     first = {name: counted[name] for name in names}

@@ -224,7 +224,7 @@ def from_config(cfg: Mapping[str, Any]) -> Plan:
 
 
 def has_no_data(cfg: Mapping[str, Any]) -> bool:
-    """Whether the configuration leaves open where its data lie; such a run can be planned, by the number of items of the usual files."""
+    """Whether the configuration leaves open where its data lie; a plan goes by the number of items of the usual files."""
     data = cfg["dataset"]
     return "root" in data and data["root"] is None and not data.get("download")
 

@@ -37,4 +37,4 @@ def total(plan: Plan) -> str:
 
 def without_data(plan: Plan) -> str:
     """What a plan goes by where the configuration leaves open where its data lie."""
-    return f"dataset.root=null: planned with {plan.num_fit_items:,} {plan.items} to train on; a run needs the data and looks at them first"
+    return f"dataset.root=null: planned with {plan.num_fit_items:,} {plan.items} to train on; a run looks at its data first"

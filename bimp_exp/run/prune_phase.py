@@ -54,7 +54,9 @@ def prune(
     report = PruneReport.measure(
         weights_before,
         net.model,
-        fraction=phase.fraction,
+        fraction=phase.fraction
+        if phase.pruned_by == "selector"
+        else None,  # of a method's final prune: as many as it does
         retrain_epochs=phase.epochs,
         epochs=env.plan.reference_epochs,
         train_metric_dense=dense.train,
@@ -63,7 +65,7 @@ def prune(
     reference = dense if c.stability_against_dense else before
     rates = env.plan.retraining(env.plan.original, planned.num_steps, report)
     result = PruningResult(
-        fraction=phase.fraction,
+        fraction=report.fraction,
         num_pruned=pruning.num_pruned(net.masks) - num_pruned_before,
         before=before,
         right_after=after,

@@ -95,8 +95,10 @@ def _neutral(override: Override) -> bool:
     return key in ("sweeps", "scale") or key.startswith("hydra") or is_neutral(key)
 
 
-def write(folder: Path, runs: Sequence[Cell], made: Sequence[Composed]) -> None:
+def write(folder: Path, runs: Sequence[Cell], made: Sequence[Composed], baseline: Mapping[str, Any] | None) -> None:
     """Write sweep.json (name, command, swept keys, the runs with their values) and cells.json (how to do each run).
+
+    baseline: of the sweep, for sweep.json.
 
     Runs that ``folder`` holds already stay. Each run has the command that has named it last.
     """
@@ -119,6 +121,7 @@ def write(folder: Path, runs: Sequence[Cell], made: Sequence[Composed]) -> None:
             "swept": list(dict.fromkeys([*before["swept"], *(key for cell in runs for key in cell.swept)])),
             "runs": list(cells),
             "cells": cells,
+            **({"baseline": baseline} if baseline else {}),
         },
     )
 

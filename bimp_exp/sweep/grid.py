@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -19,7 +19,8 @@ from bimp_exp.config.compose import Composed, Composer
 from bimp_exp.config.messages import explain
 from bimp_exp.config.trust import modules_named
 from bimp_exp.errors import ConfigError, UserError
-from bimp_exp.results.reader import read_sweep
+from bimp_exp.results.cells import check_baseline
+from bimp_exp.results.reader import read_sweep, read_sweep_facts
 from bimp_exp.run import plan
 from bimp_exp.run.plan import Plan
 from bimp_exp.run.plan_text import one_line, without_data
@@ -77,12 +78,13 @@ def start(
             checked.add(key)
 
     _each(cells, check)
+    baseline = _baseline(folder, cells, made)
     if planning:
         show(cells, made, plans, folder, process)
         return None
     allow = modules_named(each.config for each in made)
     _check_others(folder, {cell.folder for cell in cells}, allow)
-    sweep.write(folder, cells, made)
+    sweep.write(folder, cells, made, baseline)
     retried = [
         folder / c.folder / "failed.json"
         for c, m in zip(cells, made, strict=True)
@@ -92,6 +94,16 @@ def start(
     for path in retried:
         path.unlink(missing_ok=True)
     return Started(num_retried=len(retried), allow=tuple(allow))
+
+
+def _baseline(folder: Path, cells: Sequence[Cell], made: Sequence[Composed]) -> dict[str, Any] | None:
+    """``sweep.baseline`` of the command; ConfigError where no run has it, neither of ``cells`` nor of those in ``folder``."""
+    asked: list[dict[str, Any] | None] = [each.run_options["baseline"] for each in made]
+    if any(each != asked[0] for each in asked):
+        raise ConfigError("sweep.baseline: a sweep has one baseline; give one {KEY: VALUE}, or null")
+    earlier = read_sweep_facts(folder).cells.values() if (folder / "sweep.json").exists() else ()
+    check_baseline(asked[0] or {}, [cell.swept for cell in (*earlier, *cells)])
+    return asked[0]
 
 
 def _check_others(folder: Path, ours: Collection[str], allow: Collection[str]) -> None:

@@ -80,6 +80,11 @@ class Task(Protocol):
         ...
 
     @property
+    def validation_metric(self) -> Metric:
+        """That on training and validation items; the same, where no convention has another."""
+        ...
+
+    @property
     def training_metric(self) -> Metric:
         """That of the outputs which are trained on: the host does not wait for the device to add to its statistics."""
         ...

@@ -97,6 +97,11 @@ class Segmentation:
         return MeanIoU(self.class_names)
 
     @property
+    def validation_metric(self) -> MeanIoU:
+        """The same."""
+        return self.metric
+
+    @property
     def training_metric(self) -> MeanIoU:
         """The same."""
         return self.metric

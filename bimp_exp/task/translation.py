@@ -166,6 +166,7 @@ class Translation:
     generates: ClassVar[bool] = True
     shows: ClassVar[bool] = True
     metric: ClassVar[Bleu] = Bleu()
+    validation_metric: ClassVar[Bleu] = metric
     training_metric: ClassVar[TokenAccuracy] = TokenAccuracy()
 
     beams: Count

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import yaml
 
@@ -13,6 +14,33 @@ from bimp_exp.config.neutral import leaves
 from bimp_exp.results.reader import Run
 
 MAX_TEXT = 500  # MLflow takes 6000 characters, but nobody compares runs by such a value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Numbers that change with how much they count, such as a mean over the seeds that are finished.
+
+    counted: the one of ``numbers`` that says how much; it never falls, or the run in MLflow is replaced.
+    """
+
+    counted: str
+    numbers: dict[str, float]
+
+    @classmethod
+    def of(cls, counted: str, count: int, others: Mapping[str, float | None]) -> Self:
+        """``others`` without what is no finite number; none of all while nothing is counted."""
+        return cls(counted=counted, numbers=numbers({**others, counted: count}) if count else {})
+
+    @property
+    def count(self) -> int:
+        """The step at which they stand."""
+        return int(self.numbers.get(self.counted, 0))
+
+    def contradict(self, held: Mapping[str, float]) -> bool:
+        """Whether a run that holds the metrics ``held`` counts more, or has other numbers of the same count."""
+        before = held.get(self.counted, 0)
+        changed = any(held.get(key, value) != value for key, value in self.numbers.items())
+        return before > self.count or (before == self.count and changed)
 
 
 def params(run: Run) -> dict[str, str]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bimp_exp.runtime import Runtime
-from bimp_exp.task.base import Batch, Task
+from bimp_exp.task.base import Batch, Metric, Task
 from bimp_exp.training.state import Score
 
 
@@ -18,12 +18,14 @@ def evaluate(
     batches: Iterable[Batch],
     *,
     task: Task,
+    metric: Metric | None = None,
     runtime: Runtime,
     device: torch.device,
     train_mode: bool = False,
 ) -> Score:
     """Loss and metric of ``model`` on ``batches``; the model is left as it was, flags and buffers included.
 
+    metric: None: the task's.
     train_mode: measure in train mode, as the published code does with training images; as a side effect this
         re-estimates the batch-norm statistics.
     """
@@ -31,7 +33,8 @@ def evaluate(
     model.train(train_mode)
     forward = runtime.forward(model, device)
     loss = torch.zeros((), dtype=torch.float64, device=device)
-    statistics = task.metric.new_statistics(device)
+    metric = metric or task.metric
+    statistics = metric.new_statistics(device)
     num_targets: Any = 0
     with torch.no_grad():
         for batch in batches:
@@ -41,11 +44,11 @@ def evaluate(
             total, num = task.loss_sum(outputs, batch)
             loss += total
             num_targets = num_targets + num
-            task.metric.add(statistics, judged, batch)
+            metric.add(statistics, judged, batch)
     for module, mode in modes:
         module.training = mode
     return Score(
         loss=loss.item() / int(num_targets),
-        metric=task.metric.value(statistics),
-        details=task.metric.details(statistics),
+        metric=metric.value(statistics),
+        details=metric.details(statistics),
     )
