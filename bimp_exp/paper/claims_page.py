@@ -18,9 +18,9 @@ from bimp_exp.report.statistics import holm
 
 CLAIMS: tuple[Claim, ...] = (*claims_schedules.CLAIMS, *claims_methods.CLAIMS)
 RULE = (
-    "Each claim is one number per seed, its mean over the columns of the tables named. Supported: one-sided p < 0.05 in the direction"
-    " that the paper says, after Holm over the claims that could be evaluated; contradicted: likewise the other way; else undecided."
-    " Columns share dense networks and are no replicates. Printed: the same of the printed means."
+    "Each claim is one number per seed, its mean over the columns of the tables named. Supported: one-sided p < 0.05 in the"
+    " direction that the paper says, after Holm over the claims that could be evaluated; contradicted: likewise the other way;"
+    " else undecided. Columns share dense networks and are no replicates. Printed: the same of the printed means."
 )
 
 
