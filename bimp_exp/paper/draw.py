@@ -62,7 +62,7 @@ def figure(
     """
     columns = max(1, min(columns, len(panels)))
     rows = max(1, ceil(len(panels) / columns))
-    made = new_figure(2.2 + 3.1 * columns, 1.4 + 2.8 * rows)
+    made = new_figure(max(7.5, 2.2 + 3.1 * columns), 1.4 + 2.8 * rows)
     grid = made.subplots(rows, columns, squeeze=False)
     labels = list(dict.fromkeys(label for panel in panels for label in panel.lines))
     hollow = any(point.published is not None for p in panels for points in p.lines.values() for point in points)
@@ -82,7 +82,7 @@ def figure(
         tidy(axes)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
-    made.suptitle(title, fontsize=11)
+    made.suptitle(title, fontsize=11, x=0.01, ha="left")
     made.supxlabel(f"{x}\n{note}".rstrip(), fontsize=10)
     made.supylabel(y, fontsize=10)
     if hollow:

@@ -46,7 +46,8 @@ def table(name: str, sources: Sequence[Source], folder: Path) -> Page:
         made = lines(cells(block, source.runs), table=block.table, dataset=block.dataset, model=block.model)
         title = f"{block.model} on {block.dataset}"
         parts.append(Part(title=title, lines=made))
-        printed = columns.printed(of_table(block.table, block.dataset, block.model))
+        # numbers of another scale are not drawn beside the paper's
+        printed = [] if source.unlike else columns.printed(of_table(block.table, block.dataset, block.model))
         about = dense(block.dataset, block.model)
         drawing = figures.table(columns.ours(block, source.runs), printed, METRICS[about.metric], about.mean)
         panels += _titled(drawing, title if len(sources) > 1 else "")
@@ -96,7 +97,8 @@ def _drawing(number: int, sources: Sequence[Source]) -> Drawing:
     about = dense(block.dataset, block.model)
     metric = METRICS[about.metric]
     if number == 2:
-        printed = columns.printed(n for n in numbers() if n.table in ("8", "9"))
+        unlike = any(source.unlike for source in sources)
+        printed = [] if unlike else columns.printed(n for n in numbers() if n.table in ("8", "9"))
         return figures.totals(ours, printed, metric, about.mean)
     if number in (3, 4, 5):
         return figures.envelope(ours, metric)
