@@ -140,6 +140,7 @@ WRONG_TOP = {
     "plan": ["1", "maybe", "null", "[true]"],
     "dense_checkpoint": ["3", "true", "[a]"],
     "sweep.retry": ["all", "true", "null", "1"],
+    "sweep.baseline": ["ft", "true", "1", "[schedule]"],
     "sweep": ["null", "1", "x"],
 }
 

@@ -218,6 +218,8 @@ WRONG = [
     (["~schedule.warmup"], "schedule.warmup is missing: it must be a number in [0, 1]"),
     (["schedule=null"], "schedule"),
     (["seed=0,1"], "which needs -m"),
+    (["sweep.baseline=ft"], "sweep.baseline=ft must be null or {KEY: VALUE} of swept keys"),
+    (["sweep.baseline={schedule:ft}"], "sweep.baseline: compares over seeds, but seed is not swept"),
     (["tracking.uri=foo"], "tracking.uri: 'foo' is not legal"),
     (["sparsity=0.9999999"], "would remove all 268048 prunable weights"),
     (["model=resnet18", "optim.batch_size=68"], "the last batch of an epoch has 1 of 1293 images"),
@@ -281,6 +283,16 @@ def test_grids_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         (["seed=range(3,3)"], "the grid is empty"),
         (["seed=1,1"], "the same run more than once"),
         (["optim.weight_decay=1e-4,0.0001"], "the same run more than once"),
+        (
+            ["schedule=ft,clr", "sweep.baseline={schedule:ft}"],
+            "sweep.baseline: compares over seeds, but seed is not swept",
+        ),
+        (["schedule=ft,clr", "seed=0,1", "sweep.baseline={schedule:llr}"], "the values of schedule are ft, clr"),
+        (
+            ["schedule=ft,clr", "seed=0,1", "sweep.baseline={seed:0}"],
+            "seed is not a swept key beside the seed; these are schedule",
+        ),
+        (["seed=0,1", "sweep.baseline=null,{schedule:ft}"], "sweep.baseline: a sweep has one baseline"),
         (["seed=0,1", "hydra.sweeper.max_batch_size=1"], "max_batch_size must be null"),
         (["model=resnet20,vgg16"], "1 of 2 runs are impossible, nothing was started: vgg16: model: vgg16 needs images"),
     ):

@@ -257,8 +257,12 @@ def test_children_of_a_sweep(mirror: Mirror, tmp_path: Path) -> None:
     mirror.sync(folders[1])
     named = {run.info.run_name: run for run in runs(mirror)}
     parent = named.pop("table")
-    assert {run.data.tags["mlflow.parentRunId"] for run in named.values()} == {parent.info.run_id}
-    assert len(named) == 2
+    above = {name: run.data.tags["mlflow.parentRunId"] for name, run in named.items()}
+    ids = {name: run.info.run_id for name, run in named.items()}
+    for cell in ("schedule=ft", "schedule=clr"):
+        assert above.pop(cell) == parent.info.run_id
+        assert above.pop(f"{cell} seed=0") == ids[cell]
+    assert not above
     assert parent.info.status == "RUNNING"
     assert parent.data.params == {"schedule": "ft, clr", "seed": "0"}
 
@@ -281,9 +285,10 @@ def test_an_extended_sweep_keeps_its_children(mirror: Mirror, tmp_path: Path) ->
     (sweep / "sweep.json").write_text(json.dumps(facts | {"runs": ["seed=0", "seed=1"]}))
     mirror.sync_sweep(sweep, over=False)
     named = {run.info.run_name: run for run in runs(mirror)}
-    assert set(named) == {"s", "seed=0"}
+    assert set(named) == {"s", "all seeds", "seed=0"}
     assert named["s"].data.params == {"seed": "0, 1"}
-    assert named["seed=0"].data.tags["mlflow.parentRunId"] == named["s"].info.run_id
+    assert named["all seeds"].data.tags["mlflow.parentRunId"] == named["s"].info.run_id
+    assert named["seed=0"].data.tags["mlflow.parentRunId"] == named["all seeds"].info.run_id
 
 
 FORKS = """
@@ -303,7 +308,7 @@ for _ in sys.argv[2:]:
 
 
 def test_many_processes_make_a_database_at_once(tmp_path: Path) -> None:
-    """Eight runs of one sweep: one schema, one experiment, one parent, and every run's points."""
+    """Eight runs of one sweep: one schema, one experiment, one parent, one cell, and every run's points."""
     sweep = make_sweep(tmp_path / "s", [({"seed": seed}, {"test": 0.1 * seed}) for seed in range(8)])
     uri = f"sqlite:///{tmp_path}/new/mlflow.db"
     folders = [str(sweep / f"seed={seed}") for seed in range(8)]
@@ -316,7 +321,7 @@ def test_many_processes_make_a_database_at_once(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("", "")  # neither warnings nor MLflow's own log
     mirror = Mirror(uri=uri, experiment="e")
     named = {run.info.run_name: run for run in runs(mirror)}
-    assert set(named) == {"s", *(f"seed={seed}" for seed in range(8))}
+    assert set(named) == {"s", "all seeds", *(f"seed={seed}" for seed in range(8))}
     for seed in range(8):
         assert set(on_disk(sweep / f"seed={seed}")) <= set(points(mirror, named[f"seed={seed}"]))
     with sqlite3.connect(tmp_path / "new" / "mlflow.db") as database:

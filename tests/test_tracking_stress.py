@@ -55,10 +55,11 @@ def test_many_start_at_once_on_a_new_database_and_experiment(tmp_path: Path) -> 
     assert (done.stdout, done.stderr) == ("", "")
     mirror = Mirror(uri=uri, experiment="e")
     found = named(mirror)
-    assert found.keys() == {"s", *(folder.name for folder in folders)}
+    assert found.keys() == {"s", "all seeds", *(folder.name for folder in folders)}
+    assert found["all seeds"].data.tags["mlflow.parentRunId"] == found["s"].info.run_id
     for folder in folders:
         assert points(mirror, found[folder.name]) == wanted(folder)
-        assert found[folder.name].data.tags["mlflow.parentRunId"] == found["s"].info.run_id
+        assert found[folder.name].data.tags["mlflow.parentRunId"] == found["all seeds"].info.run_id
     elsewhere = [e for e in client(mirror)[0].search_experiments() if e.name != "e"]
     assert not client(mirror)[0].search_runs([experiment.experiment_id for experiment in elsewhere])
 
@@ -135,7 +136,7 @@ def test_a_server_that_dies_and_comes_back_has_every_point_once(
         go_on(106, 1)
     assert not mirror.behind
     found = named(mirror)
-    assert found.keys() == {"s", *(folder.name for folder in folders)}
+    assert found.keys() == {"s", "all seeds", *(folder.name for folder in folders)}
     for folder in folders:
         assert points(mirror, found[folder.name]) == wanted(folder)
 
@@ -188,9 +189,9 @@ def test_a_command_mirrors_all_below_a_folder(tmp_path: Path) -> None:
     done = sync(tmp_path, "results")
     assert (done.returncode, done.stderr) == (0, "")
     note = "; 1 runs have no store: give --uri and --experiment"
-    assert done.stdout == f"3 runs, 1 sweeps: 0 could not be mirrored{note}\n"
+    assert done.stdout == f"s: 1 cell, 2 runs\n3 runs, 1 sweeps: 0 could not be mirrored{note}\n"
     mirror = Mirror(uri=f"sqlite:///{tmp_path}/own.db", experiment="own")
-    assert named(mirror).keys() == {"s", "seed=0", "seed=1"}
+    assert named(mirror).keys() == {"s", "all seeds", "seed=0", "seed=1"}
     assert points(mirror, named(mirror)["seed=0"]) == wanted(sweep / "seed=0")
 
     done = sync(tmp_path, "results/single", "--uri", f"sqlite:///{tmp_path}/own.db", "--experiment", "given")

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 import pytest
 
 from bimp_exp.tracking.mirror import Mirror
+from tests.report.fake import make_sweep
 from tests.test_run import run
 from tests.test_tracking_stress import Server, named
 
@@ -178,3 +179,29 @@ def test_six_runs_side_by_side(page: Any, pages: str, ids: dict[str, str], sweep
     values = lines[len(names) + 6 * names.index("final_test_accuracy") :][:6]
     tests = [result(sweep, name)["final"]["test"] for name in NAMES]
     assert [float(value) for value in values] == pytest.approx(tests, abs=5e-4)  # three digits are shown
+
+
+def test_cells_stand_between_a_sweep_and_its_runs(page: Any, pages: str, sweep: Path, tmp_path: Path) -> None:
+    runs = [
+        ({"schedule": name, "seed": seed}, {"test": test})
+        for name, tests in (("ft", (0.5, 0.75)), ("allr", (0.625, 0.875)))
+        for seed, test in enumerate(tests)
+    ]
+    mirror = Mirror(uri=f"sqlite:///{sweep.parents[1]}/mlflow.db", experiment="cells")
+    folder = make_sweep(tmp_path / "seeds", runs)
+    for facts in folder.glob("*/run.json"):
+        mirror.sync(facts.parent)
+    mirror.sync_sweep(folder, over=True)
+    experiment = f"{pages.rpartition('/')[0]}/{mirror.mlflow.connect()[1]}/runs"
+    page.goto(f"{experiment}?{PAGES}")
+    for name in ("seeds", "schedule=ft", "schedule=ft seed=0"):
+        row = page.locator('[role="row"]').filter(has=page.get_by_role("link", name=name, exact=True))
+        row.first.wait_for()
+        if (plus := row.locator('button[data-component-id*="runnamecellrenderer"]')).count():
+            plus.first.click()
+    page.goto(f"{experiment}?{PAGES}&searchFilter=tags.bimp.kind%20%3D%20'cell'")
+    page.get_by_role("link", name="schedule=allr", exact=True).click()
+    page.get_by_text("final_test_accuracy_mean", exact=True).wait_for()
+    assert re.search(r"final_test_accuracy_mean\s+0\.75\s", page.inner_text("body"))
+    for seed in (0, 1):
+        page.get_by_role("link", name=f"schedule=allr seed={seed}").wait_for()

@@ -27,6 +27,7 @@ from bimp_exp.config.resolve import resolve
 from bimp_exp.errors import ConfigError, UserError
 from bimp_exp.paths import CONF, PACKAGE, SWEEPS, search_folder
 from bimp_exp.results import provenance
+from bimp_exp.results.cells import check_baseline
 from bimp_exp.run import plan
 from bimp_exp.run.plan_text import without_data
 from bimp_exp.run.process import Process
@@ -96,6 +97,7 @@ def _launch(cfg: DictConfig) -> float | None:
         raise ConfigError(f"+scale={hydra.runtime.choices['scale']} is for sweeps, add -m or +sweeps=NAME")
     config, run_options = resolve(cfg, hydra.overrides.task)
     choices.check(hydra.runtime.choices, config)
+    check_baseline(run_options["baseline"] or {}, [])  # one run is no sweep
     planned = plan.from_config(config)
     console = Console()
     folder = Path(hydra.runtime.output_dir)

@@ -14,7 +14,9 @@ from pathlib import Path
 import yaml
 
 from bimp_exp.errors import DataError
-from bimp_exp.results.reader import find
+from bimp_exp.results.cells import cells
+from bimp_exp.results.reader import Sweep, find, read_sweep
+from bimp_exp.text import counted
 from bimp_exp.tracking.mirror import Mirror
 
 
@@ -38,11 +40,17 @@ def run(given: argparse.Namespace) -> int:
     for sweep, mirror in sweeps.items():
         if mirror:
             mirror.sync_sweep(sweep, over=False)
+            if sweep.resolve() not in mirror.behind:
+                print(_counts(read_sweep(sweep)))
     behind = {folder for mirror in mirrors.values() if mirror for folder in mirror.behind}
     untracked = sum(mirror is None for mirror in mirrors.values())
     note = f"; {untracked} runs have no store: give --uri and --experiment" if untracked else ""
     print(f"{len(runs)} runs, {len(sweeps)} sweeps: {len(behind)} could not be mirrored{note}")
     return 1 if behind else 0
+
+
+def _counts(sweep: Sweep) -> str:
+    return f"{sweep.name}: {counted(len(cells(sweep)), 'cell')}, {counted(len(sweep.runs), 'run')}"
 
 
 def _tracking(run: Path, uri: str | None, experiment: str | None) -> str:

@@ -97,7 +97,7 @@ def check_baseline(baseline: Swept, swept: Sequence[Swept]) -> None:
     """ConfigError unless a run has the values of ``baseline``, and seeds are swept; swept: the values of every run."""
     if baseline and not any(SEED in values for values in swept):
         raise ConfigError("sweep.baseline: compares over seeds, but seed is not swept; give several (seed=0,1,2)")
-    left = [without_seed(values) for values in swept]
+    left, said = [without_seed(values) for values in swept], ""
     for key, value in baseline.items():
         keys = dict.fromkeys(name for values in left for name in values)
         if key not in keys:
@@ -106,4 +106,8 @@ def check_baseline(baseline: Swept, swept: Sequence[Swept]) -> None:
         legal = ", ".join(dict.fromkeys(plain(values[key]) for values in left if key in values))
         left = [values for values in left if key in values and plain(values[key]) == plain(value)]
         if not left:
-            raise ConfigError(f"sweep.baseline: no run has {key}={plain(value)}; the values of {key} are {legal}")
+            where = f"{key} there" if said else key
+            raise ConfigError(
+                f"sweep.baseline: no run has {said}{key}={plain(value)}; the values of {where} are {legal}"
+            )
+        said += f"{key}={plain(value)} "
