@@ -45,13 +45,26 @@ def cost(file: Path) -> list[str]:
 
 def main() -> None:
     """Write the table of all sweeps."""
-    head = ["", "runs", "phases that differ", "their epochs", "epochs of all runs", "to train on", "GPU hours, low / middle / high rate"]
+    head = [
+        "",
+        "runs",
+        "phases that differ",
+        "their epochs",
+        "epochs of all runs",
+        "to train on",
+        "GPU hours, low / middle / high rate",
+    ]
     rows = [cost(file) for file in sorted((ROOT / "sweeps").glob("paper_*.yaml"))]
     lines = ["| " + " | ".join(row) + " |" for row in [head, ["---", *["--:"] * (len(head) - 1)], *rows]]
     rates = "; ".join(f"{model} {' / '.join(f'{rate:,}' for rate in of)}" for model, of in RATES.items())
     text = ["# What the paper's tables and figures cost", "", "`python -m benchmarks.paper_cost`", "", *lines, ""]
-    text += [f"Rates, images/s: {rates}. They are taken from published figures of similar code, none was measured with this project.", ""]
-    text += ["For the paper's number of seeds; ten seeds are five times as much. Sweeps share dense networks, so the sum is less."]
+    text += [
+        f"Rates, images/s: {rates}. They are taken from published figures of similar code, none was measured with this project.",
+        "",
+    ]
+    text += [
+        "For the paper's number of seeds; ten seeds are five times as much. Sweeps share dense networks, so the sum is less."
+    ]
     (ROOT / "benchmarks/results/paper_cost.md").write_text("\n".join(text) + "\n")
 
 

@@ -22,6 +22,8 @@ from typing import Literal
 from bimp_exp.errors import ConfigError
 from bimp_exp.types import Count, Fraction, NonNegative
 
+TRAINING = "training"  # label of the phase in which a method prunes while it trains
+
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
@@ -62,6 +64,10 @@ class Budget:
     def phases(self, sparsity: float) -> list[Phase]:
         """The phases in order, dense training first, ending at ``sparsity``; ConfigError where numbers do not fit."""
         raise NotImplementedError
+
+    def training(self, sparsity: float) -> list[Phase]:
+        """Those of a method that prunes while it trains, without its fine-tuning: it has all the epochs."""
+        return [Phase(cycle=0, epochs=self.total(sparsity), label=TRAINING)]
 
     def total(self, sparsity: float) -> float:
         """The epochs that any method may spend on a run under this budget."""
@@ -112,10 +118,6 @@ class IMP(Budget):
     retrain_epochs: T_rt, of each cycle; None where ``retrain_fraction`` says it.
     retrain_fraction: T_rt / T, so that a grid keeps its shape when T changes; None where ``retrain_epochs`` says it.
     cycles: J.
-
-    >>> imp = IMP(epochs=200, retrain_epochs=None, retrain_fraction=0.025, cycles=2, finetune_epochs=0)
-    >>> [phase.epochs for phase in imp.phases(0.9)]
-    [200, 5, 5]
     """
 
     retrain_epochs: NonNegative | None
@@ -239,3 +241,19 @@ class Dense(Budget):
 
     def phases(self, sparsity: float) -> list[Phase]:
         return [Phase(cycle=0, epochs=self.epochs)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained(Budget):
+    """T epochs of dense training, then E of a method that prunes while it trains (GSM and LC in Section 3.3).
+
+    train_epochs: E.
+    """
+
+    train_epochs: Count
+
+    def phases(self, sparsity: float) -> list[Phase]:
+        return [Phase(cycle=0, epochs=self.epochs), Phase(cycle=0, epochs=self.train_epochs, label=TRAINING)]
+
+    def training(self, sparsity: float) -> list[Phase]:
+        return self.phases(sparsity)

@@ -32,6 +32,7 @@ METHODS = [option for group, option in OPTIONS if group == "method"]
 def test_every_option_composes_checks_plans_and_instantiates(group: str, option: str) -> None:
     extra = ["budget=dense"] if (group, option) == ("method", "dense") else []
     extra += ["method=dense"] if (group, option) == ("budget", "dense") else []
+    extra += ["method=gsm"] if (group, option) == ("budget", "pretrained") else []
     extra += [f"dataset={STAND_INS[option]}"] if group == "task" else []
     if group == "model":
         target = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())["_target_"]

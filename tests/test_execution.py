@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor
 
 from bimp_exp import lr
+from bimp_exp.budget import Pretrained, Renda
 from bimp_exp.dataset.data import Batches, ImageData
+from bimp_exp.errors import ConfigError
 from bimp_exp.method.base import MethodContext
 from bimp_exp.method.imp import IMP
 from bimp_exp.seeds import derive
@@ -55,6 +58,60 @@ def test_streams_differ_by_every_part_of_their_name() -> None:
     names = [(0,), (1,), (0, "data"), (0, "data", 0), (0, "data", 1), (0, "init"), (0, "cycle 1"), (0, "noise", 1)]
     assert len({derive(*name) for name in names}) == len(names)
     assert all(0 <= derive(*name) < 2**63 for name in names)
+
+
+class Keeping(Forgetful):
+    """A store that finds what it was given; ``states`` are those of the phases that had to be computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[str, Any] = {}
+
+    def load(self, key: str) -> Any:
+        return copy.deepcopy(self.kept.get(key))
+
+    def save(self, key: str, header: Any, state: dict[str, Any]) -> None:
+        super().save(key, header, state)
+        self.kept[key] = self.states[-1]
+
+
+def timeless(result: Any) -> Any:
+    """A result without what clocks say."""
+    if isinstance(result, dict):
+        return {k: timeless(v) for k, v in result.items() if "second" not in k}
+    return [timeless(v) for v in result] if isinstance(result, list | tuple) else result
+
+
+@pytest.mark.parametrize("method", ["gsm", "lc", "lc_lagrangian", "gmp", "dpf", "dnw", "str", "cs", "dst"])
+def test_a_method_goes_on_from_the_dense_network_of_imp_wherever_it_was_cut_off(method: str) -> None:
+    """Only two phases are left to compute of three, then one, then none; the results have the same bits."""
+    budget = Pretrained(epochs=4, train_epochs=5, finetune_epochs=2)
+    alone, shared = Keeping(), Keeping()
+    wanted = timeless(run(experiment(method, store=alone, budget=budget)))
+    assert [(p["name"], p["num_steps"]) for p in wanted["phases"]] == [("dense", 4), ("training", 5), ("finetune", 2)]
+    assert wanted["budget"]["epochs"] == 4 + 5
+    run(experiment("imp", store=shared))
+    assert torch.equal(alone.states[0]["model"]["0.weight"], shared.states[0]["model"]["0.weight"])
+    for left in (2, 1, 0):
+        shared.states.clear()
+        if left == 1:
+            shared.kept.popitem()  # the last phase
+        assert timeless(run(experiment(method, store=shared, budget=budget))) == wanted
+        assert len(shared.states) == left
+
+
+@pytest.mark.parametrize("method", ["imp", "wr"])
+def test_a_method_that_prunes_between_phases_has_none_in_a_budget_of_pretrained_networks(method: str) -> None:
+    with pytest.raises(ConfigError, match=r"^budget=pretrained has no pruning, .* one of bimp, imp, renda$"):
+        run(experiment(method, budget=Pretrained(epochs=4, train_epochs=5, finetune_epochs=2)))
+
+
+def test_exact_fractions_prune_what_was_planned() -> None:
+    """Half of the rest twice, of 88 weights: 44 and 22, whatever the goal of 70 % says."""
+    budget = Renda(epochs=1, finetune_epochs=0, fraction=0.5, cycles=None, paper_cycles=False, exact_fraction=True)
+    result = run(experiment("imp", schedule="lrw", budget=budget, sparsity=0.7))
+    assert [p["pruning"]["num_pruned"] for p in result["phases"][1:]] == [44, 22]
+    assert result["final"]["sparsity"] == 0.75
 
 
 def test_the_initial_weights_follow_the_seed_alone() -> None:

@@ -16,8 +16,11 @@ from tests.toy_runs import FEW
 
 
 def keys(*overrides: str, data: str = "digest", **facts: Any) -> list[str]:
-    """Those of dense training and of two cycles."""
-    cfg = composed(*FEW, "budget.cycles=2", *overrides)
+    """Those of dense training and of two cycles, unless there is another budget."""
+    few = [*FEW, "budget.cycles=2"]
+    if any(override.startswith("budget=") for override in overrides):
+        few = [each for each in few if not each.startswith("budget.")]
+    cfg = composed(*few, *overrides)
     return phase_keys(cfg, plan.from_config(cfg), {"data": data, **facts})
 
 
@@ -48,6 +51,20 @@ def test_the_first_phase_with_another_key(change: str, first: int) -> None:
     """Three keys: 3 is none of them."""
     same = [a == b for a, b in zip(keys(), keys(change), strict=True)]
     assert same == [i < first for i in range(3)]
+
+
+@pytest.mark.parametrize("method", ["gsm", "lc", "str", "cs"])
+def test_a_pretrained_network_is_that_of_imp(method: str) -> None:
+    """The dense phase of each seed is shared; the method, its goal and its selector decide from the second phase on."""
+    imp = keys("budget=imp", "budget.epochs=9")
+    pretrained = ["budget=pretrained", "budget.epochs=9", "budget.train_epochs=3", f"method={method}"]
+    found = keys(*pretrained)
+    assert found[0] == imp[0]
+    assert not {*found[1:]} & {*imp}
+    assert found[0] != keys(*pretrained, "seed=1")[0]
+    for change, first in (("sparsity=0.8", 1), ("budget.train_epochs=4", 1), ("budget.finetune_epochs=3", 2)):
+        other = keys(*pretrained, change)
+        assert [a == b for a, b in zip(found, other, strict=True)] == [i < first for i in range(3)]
 
 
 def test_other_images_have_other_keys() -> None:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bimp_exp.run.plan import Plan
-from bimp_exp.run.plan_text import OPEN, starts, total
+from bimp_exp.run.plan_text import OPEN, loaded, starts, total
 
 
 def show(plan: Plan, name: str, console: Console) -> None:
@@ -19,9 +19,8 @@ def show(plan: Plan, name: str, console: Console) -> None:
         removes = f"{100 * phase.fraction:.2f} %" if phase.cycle and not phase.label else ""
         goal = "" if not phase.cycle else f"{100 * phase.sparsity:.2f} %" if plan.has_target else "open"
         kind = type(plan.retraining).__name__ if phase.cycle and planned.num_steps else ""
-        loaded = phase.cycle == 0 and plan.loads_dense
         row = [
-            "from a file" if loaded else f"{phase.epochs:.10g}",
+            "from a file" if loaded(plan, planned) else f"{phase.epochs:.10g}",
             str(planned.num_steps),
             str(planned.first_step),
         ]

@@ -1,7 +1,8 @@
 """Doing a run: train dense, then prune and retrain in cycles, measuring around every pruning (paper, Sections 2.1 and 3.3).
 
-A method that prunes while it trains has its training as the first phase and, after its final prune, its fine-tuning as the
-second; the better of the two networks, by validation metric, is the run's (Section 3.3: "the better of both").
+A method that prunes while it trains has its training as the first phase, or as the one after dense training, and as the next,
+after its final prune, its fine-tuning; the better of the two networks, by validation metric, is the run's (Section 3.3: "the
+better of both").
 
 Each phase is a function of what its key names (``bimp_exp.run.keys``), so a run takes from the store what is there already,
 its own or another's, and continues inside a phase that was cut off. It ends with the same bits either way.
@@ -28,7 +29,7 @@ from bimp_exp.run.plan import PlannedPhase
 from bimp_exp.run.predictions import predictions
 from bimp_exp.run.prune_phase import prune
 from bimp_exp.run.result import build_result
-from bimp_exp.run.state import Env, RunState, initial_state, plain_optimizer, restored_state
+from bimp_exp.run.state import Env, RunState, attach, initial_state, plain_optimizer, restored_state
 from bimp_exp.run.train_phase import PhaseProgress, train
 from bimp_exp.store.phases import Phases
 
@@ -124,9 +125,11 @@ def _compute(env: Env, phases: Phases, planned: PlannedPhase, state: RunState, l
 
 
 def _begin(env: Env, planned: PlannedPhase, state: RunState, evaluator: Evaluator, log: Log) -> PhaseProgress:
-    """Prune, unless it is the first phase. The optimiser is made anew once, for the first cycle, and stays over all cycles."""
+    """Prune, unless nothing is trained yet. The optimiser is made anew once, for the first cycle, and stays over all cycles."""
     x, phase, net = env.experiment, planned.phase, state.net
     if not phase.pruned_by:
+        if 0 < planned.number == env.plan.start:
+            attach(env, state)
         return PhaseProgress(pruning=None)
     results = state.log
     pruned = prune(
@@ -150,7 +153,7 @@ def _begin(env: Env, planned: PlannedPhase, state: RunState, evaluator: Evaluato
         state.add_candidate(
             pruned.result.right_after, copy=planned.num_steps > 0, every_weight=x.conventions.prune_every_weight
         )
-    if planned.number == 1:
+    if phase.cycle == 1:
         net.optimizer = plain_optimizer(env, net)
     x.method.on_cycle(state.context, planned.num_steps, net.optimizer)
     pruning.apply(net.weights, net.masks)
@@ -158,11 +161,11 @@ def _begin(env: Env, planned: PlannedPhase, state: RunState, evaluator: Evaluato
 
 
 def _hooks(env: Env, planned: PlannedPhase, state: RunState) -> tuple[Method, MethodContext]:
-    """The method whose hooks act in ``planned``: the run's in the first phase, and later if it asks for that."""
+    """The method whose hooks act in ``planned``: the run's in the last before the first pruning, and later if it asks for that."""
     method, context = env.experiment.method, state.context
-    if planned.number == 0:
+    if planned.number == env.plan.start:
         return method, context
-    if method.acts_while_retraining:
+    if method.acts_while_retraining and planned.phase.cycle:
         return method, replace(context, num_steps=planned.num_steps)
     return Dense(), context
 

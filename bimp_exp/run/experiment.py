@@ -137,7 +137,7 @@ class Experiment:
 
     def _check_sparsities(self, plan: Plan, selector: Selector, shapes: list[tuple[int, ...]]) -> None:
         num_weights, total = sum(map(math.prod, shapes)), 0
-        for planned in plan.phases[1:]:
+        for planned in plan.phases[plan.start + 1 :]:
             phase = planned.phase
             total = pruning.target_count(phase, num_weights, total, per_cycle=self.conventions.count_per_cycle)
             selector.check(shapes, PruningTarget(fraction_of_remaining=phase.sparsity, total_pruned=total))
@@ -145,14 +145,14 @@ class Experiment:
     def context(self, model: nn.Module, weights: dict[str, nn.Parameter]) -> MethodContext:
         """The context of the method: ``model`` with these prunable ``weights``, in this run."""
         plan = self.plan()
-        first, *later = plan.phases
+        acting, *later = plan.phases[plan.start :]
         return MethodContext(
             model=model,
             weights=weights,
             selector=pruning.suited(self.selector, model),
             sparsity=self.sparsity,
             weight_decay=self.optim.weight_decay,
-            num_steps=first.num_steps,
+            num_steps=acting.num_steps,
             steps_per_epoch=plan.steps_per_epoch,
             retraining=tuple(planned.num_steps for planned in later),
         )

@@ -26,6 +26,9 @@ RULE = 2
 ALGORITHM = 1
 """Raised whenever ``bimp_exp.run`` changes what a run computes; tests/test_algorithm.py notices that it has to be."""
 
+DENSE = {"method": {"_target_": "bimp_exp.method.imp.IMP"}}
+"""The method of dense training for another method: as of IMP, so that both share the network."""
+
 
 def phase_keys(config: Mapping[str, Any], plan: Plan, facts: Mapping[str, Any]) -> list[str]:
     """A key for every phase of ``plan``, each of which includes those before it.
@@ -35,18 +38,21 @@ def phase_keys(config: Mapping[str, Any], plan: Plan, facts: Mapping[str, Any]) 
         became there, in place of the configured ones. {} gives recipes, which are the same on every machine.
     """
     counted = without_neutral(config)
-    names = ["dataset", "task", "model", "optim", "lr", "method", "conventions", "seed", "runtime"]
+    acting = {"method": counted["method"]}
     if plan.prunes_while_training:
-        names += ["selector", "sparsity"]
-    first = {name: counted[name] for name in names}
+        acting |= {name: counted[name] for name in ("selector", "sparsity")}
     if constant(config["method"]["_target_"], "looks_ahead"):
-        first["retraining"] = [planned.num_steps for planned in plan.phases[1:]]
+        acting["retraining"] = [planned.num_steps for planned in plan.phases[1:]]
+    common = {
+        name: counted[name] for name in ("dataset", "task", "model", "optim", "lr", "conventions", "seed", "runtime")
+    }
+    first = common | (DENSE if plan.start else acting)
     found: list[str] = []
     for planned in plan.phases:
         if planned.number == 0:
             what, code = {**first, **facts}, targets(first)
         else:
-            how = _retraining(counted, plan, planned)
+            how = _retraining(counted, plan, planned) | (acting if planned.number == plan.start else {})
             what, code = {"before": found[-1], **how}, targets({**first, **how})
         what |= {"phase": asdict(planned.phase), "num_steps": planned.num_steps, "first_step": planned.first_step}
         what |= {"code": code_hash(code), "algorithm": ALGORITHM}

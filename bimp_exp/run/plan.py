@@ -42,7 +42,7 @@ class PlannedPhase:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """``original`` is the learning rate of dense training, ``retraining`` what is made of it after a pruning.
+    """``original`` is the learning rate of the phase before the first pruning, ``retraining`` what is made of it after one.
 
     ``budget_epochs`` is what may be spent. ``items`` is what is trained on, images or pairs. ``has_target``: whether the phases'
     sparsities are what the method aims at.
@@ -66,15 +66,21 @@ class Plan:
         return sum(p.num_steps for p in self.phases)
 
     @property
+    def start(self) -> int:
+        """Number of the phase that the method trains, the last before the first pruning; one before it is dense training."""
+        return max(p.number for p in self.phases if not p.phase.cycle)
+
+    @property
     def prunes_while_training(self) -> bool:
-        """Whether the method prunes in the first phase, and finally at the start of the second."""
+        """Whether the method prunes in one phase, and finally at the start of the next."""
         return any(p.phase.pruned_by == "method" for p in self.phases)
 
     def rates(self, number: int, reports: Sequence[PruneReport]) -> Schedule:
         """The learning rates of phase ``number``, given the reports of the prunings up to its own."""
-        if number == 0:
-            return self.original
-        return self.retraining(self.original, self.phases[number].num_steps, reports[number - 1])
+        planned = self.phases[number]
+        if planned.rates is not None and not planned.phase.cycle:
+            return planned.rates
+        return self.retraining(self.original, planned.num_steps, reports[planned.phase.cycle - 1])
 
     @property
     def reference_epochs(self) -> float:
@@ -121,17 +127,18 @@ def make(
     prunes: when the method does, as its class constant of that name says.
     """
     phases = _phases(prunes, budget, sparsity)
+    dense = [phase for phase in phases if not phase.cycle]
     if prunes == "while training":
         schedule = FT()  # of fine-tuning
-        loads_dense = False  # a checkpoint is where training starts, not what replaces it
+        loads_dense = loads_dense and len(dense) > 1  # else a checkpoint is where training starts, not what replaces it
     steps_per_epoch = num_fit_items // batch_size if drops_last else -(-num_fit_items // batch_size)
     if not steps_per_epoch:
         raise ConfigError(
             f"optim.batch_size={batch_size} must be at most {num_fit_items}, the {items} that are trained on: a smaller "
             "last batch of an epoch is left out"
         )
-    dense_steps = round(phases[0].epochs * steps_per_epoch)
-    original = lr.schedule(dense_steps, steps_per_epoch)
+    before = [lr.schedule(round(phase.epochs * steps_per_epoch), steps_per_epoch) for phase in dense]
+    original = before[-1]
     reference = schedule.reference_epochs or phases[0].epochs
     planned = []
     first_step = 0
@@ -139,8 +146,9 @@ def make(
     for number, phase in enumerate(phases):
         num_steps = round(phase.epochs * steps_per_epoch)
         if phase.cycle == 0:
-            start, rates = (original.peak, original.peak), original
-            num_steps = 0 if loads_dense else num_steps
+            rates = before[number]
+            start = (rates.peak, rates.peak)
+            num_steps = 0 if loads_dense and not number else num_steps
         else:
             mild, harsh = (schedule(original, num_steps, _report(phase, reference, d1)) for d1 in (0.0, 1.0))
             start, rates = (mild.peak, harsh.peak), None if schedule.adaptive else mild
@@ -166,18 +174,19 @@ def make(
 
 
 def _phases(prunes: str, budget: Budget, sparsity: float) -> list[Phase]:
-    """Those of the budget where pruning comes between them, else one with the whole budget, and fine-tuning on top."""
+    """Those of the budget where pruning comes between them, else those of training, and fine-tuning on top."""
     if prunes == "between phases":
         phases = budget.phases(sparsity)
-        if len(phases) == 1:
+        if not any(phase.pruned_by for phase in phases):
             raise ConfigError(
-                "budget=dense has one phase, but the method prunes between phases: budget must be one of bimp, imp, renda"
+                f"budget={type(budget).__name__.lower()} has no pruning, but the method prunes between phases: budget must be "
+                "one of bimp, imp, renda"
             )
         return phases
     if prunes == "never":
         return [Phase(cycle=0, epochs=budget.total(sparsity))]
     return [
-        Phase(cycle=0, epochs=budget.total(sparsity), label="training"),
+        *budget.training(sparsity),
         Phase(cycle=1, epochs=budget.finetune_epochs, pruned_by="method", sparsity=sparsity, label="finetune"),
     ]
 

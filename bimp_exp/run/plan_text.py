@@ -9,8 +9,14 @@ OPEN = "sparsity open: the method's own keys decide it"
 
 def one_line(plan: Plan) -> str:
     """The plan on one line, for a multirun."""
-    first, *later = plan.phases
-    parts = ["dense from a file" if plan.loads_dense else f"{first.phase.epochs:g} {first.phase.name}"]
+    later = [planned for planned in plan.phases if planned.phase.cycle]
+    parts = [
+        f"{planned.phase.name} from a file"
+        if loaded(plan, planned)
+        else f"{planned.phase.epochs:g} {planned.phase.name}"
+        for planned in plan.phases
+        if not planned.phase.cycle
+    ]
     trained = [f"{p.phase.epochs:g}" for p in later if p.num_steps]
     if trained:
         same = f"{len(trained)} x {trained[0]}" if len(trained) > 1 and len(set(trained)) == 1 else " + ".join(trained)
@@ -20,6 +26,11 @@ def one_line(plan: Plan) -> str:
         sparsities = " ".join(f"{100 * p.phase.sparsity:.4g}" for p in later)
         parts.append(f"sparsity {sparsities} %" if plan.has_target else OPEN)
     return f"{', '.join(parts)}; {total(plan)}"
+
+
+def loaded(plan: Plan, planned: PlannedPhase) -> bool:
+    """Whether a dense checkpoint is in the place of a phase."""
+    return plan.loads_dense and planned.number == 0
 
 
 def starts(planned: PlannedPhase) -> str:

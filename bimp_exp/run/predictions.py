@@ -28,7 +28,7 @@ def predictions(env: Env, phases: Phases, final: nn.Module) -> dict[str, bytes]:
     if not env.task.shows:
         return {}
     networks = {"pruned": final}
-    if not env.plan.prunes_while_training and len(env.keys) > 1:
+    if (env.plan.start or not env.plan.prunes_while_training) and len(env.keys) > 1:
         stored = phases.load(env.keys[0])
         if stored is not None:
             dense = env.experiment.network()

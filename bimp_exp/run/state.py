@@ -175,24 +175,31 @@ class RunState:
 
 
 def initial_state(env: Env) -> RunState:
-    """The untrained network, or the dense checkpoint, with the method attached; DataError where the file has changed."""
+    """The untrained network, or the dense checkpoint, with the method if it trains first; DataError where the file has changed."""
     x = env.experiment
     model = x.network()
     if x.dense_checkpoint is not None and checkpoint.load(x.dense_checkpoint, model) != env.start:
         raise DataError(f"dense_checkpoint={x.dense_checkpoint}: the file changed while it was read")
     model = model.to(env.device).to(memory_format=x.runtime.memory_format)
     weights = prunable(model, every_weight=x.conventions.prune_every_weight)
-    context = x.context(model, weights)
-    x.method.attach(context)
-    spared = x.method.parameters_without_weight_decay(context)
-    optimizer = x.optim.build(model.parameters(), spared, update=env.computed_on["runtime"]["update"])
     log = RunLog()
-    return RunState(
-        net=Network(model=model, weights=weights, optimizer=optimizer),
-        context=context,
+    state = RunState(
+        net=Network(model=model, weights=weights, optimizer=x.optim.build(model.parameters(), update=_update(env))),
+        context=x.context(model, weights),
         invariants=Invariants(checks=log.checks),
         log=log,
     )
+    if env.plan.start == 0:
+        attach(env, state)
+    return state
+
+
+def attach(env: Env, state: RunState) -> None:
+    """Hand the network to the run's method, with a new optimiser of all that there is to train then."""
+    x, net = env.experiment, state.net
+    x.method.attach(state.context)
+    spared = x.method.parameters_without_weight_decay(state.context)
+    net.optimizer = x.optim.build(net.model.parameters(), spared, update=_update(env))
 
 
 def restored_state(env: Env, planned: PlannedPhase, stored: Mapping[str, Any]) -> RunState:
@@ -203,9 +210,11 @@ def restored_state(env: Env, planned: PlannedPhase, stored: Mapping[str, Any]) -
 
     state = initial_state(env)
     net = state.net
+    if 0 < env.plan.start <= planned.number:
+        attach(env, state)
     if planned.phase.pruned_by == "method":
         env.experiment.method.detach(state.context)  # its values are replaced at once
-    if planned.number:
+    if planned.phase.cycle:
         net.optimizer = plain_optimizer(env, net)
     net.model.load_state_dict(stored["model"])
     net.optimizer.load_state_dict(stored["optimizer"])
@@ -220,5 +229,8 @@ def restored_state(env: Env, planned: PlannedPhase, stored: Mapping[str, Any]) -
 
 def plain_optimizer(env: Env, net: Network) -> torch.optim.Optimizer:
     """A new optimiser of the plain network."""
-    update = env.computed_on["runtime"]["update"]
-    return env.experiment.optim.build(net.model.parameters(), update=update)
+    return env.experiment.optim.build(net.model.parameters(), update=_update(env))
+
+
+def _update(env: Env) -> Any:
+    return env.computed_on["runtime"]["update"]
