@@ -1,4 +1,4 @@
-"""``python -m benchmarks.paper_cost``: what the paper's tables and figures cost, from their plans; writes benchmarks/results/paper_cost.md.
+"""``python -m benchmarks.paper_cost``: what the paper's tables and figures cost, into benchmarks/results/paper_cost.md.
 
 Runs, epochs and images are those that ``plan=true`` prints. Hours are images over rates that other people's code reaches on other
 people's GPUs (``RATES``, docs/reproduction.md): nothing here was measured on a GPU.
