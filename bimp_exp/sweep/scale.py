@@ -18,7 +18,14 @@ from bimp_exp.config.check import no_such_key, plain
 from bimp_exp.config.compose import Composed
 from bimp_exp.errors import ConfigError
 
-WHOLE = ("budget.epochs", "budget.dense_epochs", "method.interval", "lr.cycle_epochs", "schedule.reference_epochs", "budget.train_epochs")
+WHOLE = (
+    "budget.epochs",
+    "budget.dense_epochs",
+    "budget.train_epochs",
+    "method.interval",
+    "lr.cycle_epochs",
+    "schedule.reference_epochs",
+)
 """Keys that count epochs and take whole numbers: rounded, at least 1."""
 
 EXACT = ("budget.retrain_epochs", "budget.finetune_epochs", "lr.warmup_epochs")
