@@ -102,6 +102,15 @@ def test_what_so_many_seeds_tell_apart() -> None:
     assert lines[2].endswith("0.2 points need 10 seeds, 0.1 points need 34 seeds.")
 
 
+def test_rivals_alone_are_paired_where_there_are_any() -> None:
+    """Differences of rivals: 1 point between the seeds' (deviation 0.71); those of rows of other groups are larger."""
+    group, apart = [by_seed(0.50, 0.51), by_seed(0.5, 0.5)], [by_seed(0.5, 0.9), by_seed(0.4, 0.81)]
+    (within,) = (line for line in notes([group, apart], among="", file="") if " tells " in line)
+    assert "(standard deviation of such a difference: 0.71 points)" in within
+    (everything,) = (line for line in notes([[row] for row in group], among="", file="") if " tells " in line)
+    assert "(standard deviation of such a difference: 0.71 points)" in everything, "no rivals: all pairs of the table"
+
+
 def test_two_seeds_are_said_to_tell_little_and_one_run_nothing() -> None:
     two, one = [by_seed(0.5, 0.6), by_seed(0.4, 0.45)], [by_seed(0.5), by_seed(0.6)]
     assert any("one degree of freedom" in line for line in notes([two], among="", file=""))
