@@ -64,6 +64,8 @@ def run(given: argparse.Namespace) -> None:
         _write(given.name, found, given.to, console)
     if given.name in ("all", "claims"):
         own = _own(folders)
+        for source in own:
+            write.own(source, given.to)
         console.print(write.claims({**found, **({"": own} if own else {})}, given.to), markup=False)
     console.print(f"files: {given.to}")
 

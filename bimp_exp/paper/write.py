@@ -122,6 +122,17 @@ def claims(sources: Mapping[str, Sequence[Source]], folder: Path) -> str:
     return text
 
 
+def own(source: Source, folder: Path) -> None:
+    """Write SWEEP.png of a sweep that is none of the paper's, drawn as a table of the paper is."""
+    made = columns.ours(source.block, source.runs)
+    metric = METRICS.get(source.runs[0].metric, source.runs[0].metric) if source.runs else ""
+    drawing = figures.table(made, [], metric, None)
+    image = figure(
+        drawing.panels, x=drawing.x, y=drawing.y, title=source.block.sweep, note=drawing.note, columns=drawing.columns
+    )
+    save(image, folder / f"{source.block.sweep}.png")
+
+
 def _commands(sources: Sequence[Source]) -> list[str]:
     return list(dict.fromkeys(command for source in sources for command in source.commands))
 
