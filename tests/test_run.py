@@ -206,7 +206,7 @@ WRONG = [
     (["budget.cycls=3"], "no such key: budget.cycls (did you mean cycles?)"),
     (["sparsety=0.5"], "no such key: sparsety (did you mean sparsity?)"),
     (["+budget.extra=1"], "no such key: budget.extra; the keys for budget are"),
-    (["+schedule.initial=0.1"], "no such key: schedule.initial; the keys for schedule are norm, warmup"),
+    (["+schedule.initial=0.1"], "no such key: schedule.initial; the keys for schedule are norm, reference_epochs, warmup"),
     (["+nonsense=1"], "no such key: nonsense"),
     (["budget.cycles=abc"], "budget.cycles=abc must be a whole number of at least 1"),
     (["budget.cycles=0"], "budget.cycles=0 must be a whole number of at least 1"),

@@ -18,9 +18,10 @@ from torch import nn
 from bimp_exp import lr
 from bimp_exp.errors import ConfigError
 from bimp_exp.pruning.report import snapshot
+from bimp_exp.run import plan
 from bimp_exp.schedule._rates import compress, tail
 from bimp_exp.schedule.base import PruneReport, Retraining
-from tests.conftest import ROOT, golden
+from tests.conftest import ROOT, composed, golden
 
 OPTIONS = sorted(path.stem for path in (ROOT / "conf" / "schedule").glob("*.yaml"))
 NAMES = {"AccALLR": "acc_allr", "ALLRd1": "allr_d1", "ALLRd2": "allr_d2"}
@@ -371,3 +372,15 @@ def test_acc_allr_refuses_a_report_without_the_metrics_that_it_needs() -> None:
     report = PruneReport.measure(snapshot(layer), layer, retrain_epochs=1, epochs=2)
     with pytest.raises(ConfigError, match="train_metric_dense"):
         schedule("acc_allr")(lr.linear(0.1, 10), 10, report)
+
+
+@pytest.mark.parametrize(("reference", "peak"), [("null", 0.05), ("20", 0.025), ("4", 0.1)])
+def test_d2_compares_with_dense_training_or_with_the_epochs_given(reference: str, peak: float) -> None:
+    config = composed(
+        "budget=imp",
+        "budget.epochs=10",
+        "budget.retrain_epochs=5",
+        "schedule=allr_d2",
+        f"schedule.reference_epochs={reference}",
+    )
+    assert plan.from_config(config).phases[1].start == (peak, peak)

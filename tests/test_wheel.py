@@ -71,7 +71,9 @@ def test_the_wheel_holds_the_code_the_groups_and_the_sweeps_and_nothing_else(whe
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     code = {str(p.relative_to(ROOT)) for part in ("bimp_exp", "hydra_plugins") for p in (ROOT / part).rglob("*.py")}
     data = {f"bimp_exp/{p.relative_to(ROOT)}" for part in ("conf", "sweeps") for p in (ROOT / part).rglob("*.yaml")}
-    assert names == code | data
+    printed = {str(path.relative_to(ROOT)) for path in (ROOT / "bimp_exp/paper/data").iterdir()}
+    assert len(printed) == 2
+    assert names == code | data | printed
 
 
 def test_nothing_of_the_checkout_is_imported(environment: Path, tmp_path: Path) -> None:

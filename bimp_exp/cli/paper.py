@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -96,7 +97,11 @@ def _sources(name: str, folders: Sequence[Path]) -> list[Source]:
         of = [folder for folder in folders if paper_blocks.sweep_of(folder) == sweep]
         for block in paper_blocks.blocks(sweep):
             if name in paper_blocks.names_of(block):
-                found.setdefault((block.dataset, block.model), (block, []))[1].extend(of)
+                known, its = found.get((block.dataset, block.model), (block, []))
+                select = tuple(
+                    dict.fromkeys([*known.select, *block.select])
+                )  # what any of the sweeps leaves to validation
+                found[block.dataset, block.model] = replace(known, select=select), [*its, *of]
     return [_source(block, of) for block, of in found.values()]
 
 

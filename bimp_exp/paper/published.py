@@ -1,7 +1,7 @@
 """The numbers that the paper prints, as data: 2,530 means and standard deviations of two seeds, and the dense networks of Table 3.
 
-Sources: Tables 1, 2 and 4 to 29 (``data/results.csv``), Table 3 (``data/dense.csv``), Table 22 (``data/capabilities.csv``). Scores
-are in points: percent of accuracy, mIoU and sparsity, BLEU.
+Sources: Tables 1, 2, 4 to 21 and 23 to 29 (``data/results.csv``), Table 3 (``data/dense.csv``). Scores are in points: percent of
+accuracy, mIoU and sparsity, BLEU.
 """
 
 from __future__ import annotations
@@ -91,12 +91,6 @@ def dense(dataset: str, model: str) -> Dense:
     """The dense network of Table 3."""
     (row,) = [row for row in _rows("dense") if (row["dataset"], row["model"]) == (dataset, model)]
     return Dense(metric=row["metric"], epochs=int(row["epochs"]), mean=float(row["mean"]), std=float(row["std"]))
-
-
-@cache
-def capabilities() -> dict[str, dict[str, bool]]:
-    """Table 22: method -> what the paper says of it -> whether."""
-    return {row.pop("method"): {key: value == "yes" for key, value in row.items()} for row in _rows("capabilities")}
 
 
 def flags(number: Number, others: Iterable[Number]) -> str:

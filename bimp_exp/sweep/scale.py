@@ -115,7 +115,7 @@ def _epochs(config: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """The keys of ``config`` that count epochs, and how many; 0 and null are the same at every scale."""
     for key in (*WHOLE, *EXACT):
         group, _, name = key.partition(".")
-        if value := config[group].get(name):
+        if value := config.get(group, {}).get(name):
             yield key, value
 
 

@@ -158,7 +158,7 @@ def test_the_tokenizer_is_the_one_in_the_folder_of_the_weights() -> None:
     with pytest.raises(
         ConfigError, match=r"dataset\.tokenizer=null must be .* spiece\.model, or bytes; .* model\.weights"
     ):
-        wmt16(Path("/"), tokenizer=None).check()
+        wmt16(Path("/"), tokenizer=None).check_files()
 
 
 def _load(root: Path, found: Any) -> None:
