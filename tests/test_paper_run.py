@@ -104,13 +104,13 @@ def test_what_cannot_be_written_is_one_line(line: tuple[str, ...], said: str, tm
     [("imagenet", "1,153,050 images"), ("cityscapes", "2,677 images"), ("wmt16", "4,093,996 pairs")],
 )
 def test_a_plan_needs_no_data_and_a_run_does(dataset: str, items: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bimp_exp", "run", f"dataset={dataset}"]
+    command, data = [sys.executable, "-m", "bimp_exp", "run"], f"dataset={dataset}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    for more in (["plan=true"], ["-m", "seed=0,1", "plan=true"]):
+    for more in ([data, "plan=true"], ["-m", data, "seed=0,1", "plan=true"]):
         done = subprocess.run([*command, *more], cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert f"dataset.root=null: planned with {items} to train on" in done.stdout
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run([*command, data], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "=null must be a" in done.stderr
