@@ -220,19 +220,10 @@ class Renda(Budget):
         cycles = self.num_cycles(sparsity)
         if not self.exact_fraction:
             return iterative(self.epochs, [self.epochs] * cycles, sparsity)
-        return [
-            Phase(cycle=0, epochs=self.epochs),
-            *(
-                Phase(
-                    cycle=j,
-                    epochs=self.epochs,
-                    pruned_by="selector",
-                    fraction=self.fraction,
-                    sparsity=1 - math.pow(1 - self.fraction, j),
-                )
-                for j in range(1, cycles + 1)
-            ),
-        ]
+        pruned = {"epochs": self.epochs, "pruned_by": "selector", "fraction": self.fraction}
+        goals = (1 - math.pow(1 - self.fraction, j) for j in range(1, cycles + 1))
+        later = [Phase(cycle=j, sparsity=s, **pruned) for j, s in enumerate(goals, start=1)]  # type: ignore[arg-type]
+        return [Phase(cycle=0, epochs=self.epochs), *later]
 
 
 @dataclass(frozen=True, kw_only=True)

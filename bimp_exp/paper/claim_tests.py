@@ -5,7 +5,7 @@ Columns of a table share dense networks, so they are no replicates: each seed co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
@@ -34,40 +34,26 @@ class Tested:
 
 def above(per_seed: Sequence[float], bound: float) -> Tested:
     """ "The mean is above ``bound``"."""
-    made = t_interval(per_seed)
-    if made.std is None:
-        p_support = p_contradict = None
-    else:
-        error, df = made.std / sqrt(made.n), made.n - 1
-        p_support, p_contradict = one_sided(made.mean - bound, error, df), one_sided(bound - made.mean, error, df)
-    return Tested(
-        n=made.n,
-        mean=made.mean,
-        low=made.low,
-        high=made.high,
-        p_support=p_support,
-        p_contradict=p_contradict,
-        verdict=answer(p_support, p_contradict),
-    )
+    return _tested(per_seed, lambda m, se, df: (one_sided(m - bound, se, df), one_sided(bound - m, se, df)))
 
 
 def inside(per_seed: Sequence[float], bound: float) -> Tested:
     """ "The mean lies in (-bound, bound)": two one-sided tests for it; against it, that the mean is beyond the nearer bound."""
+    return _tested(per_seed, lambda m, se, df: (max(tost(m, se, df, bound)), one_sided(abs(m) - bound, se, df)))
+
+
+def _tested(per_seed: Sequence[float], test: Callable[[float, float, float], tuple[float, float]]) -> Tested:
+    """test: of mean, standard error and degrees of freedom, p for and against."""
     made = t_interval(per_seed)
-    if made.std is None:
-        p_support = p_contradict = None
-    else:
-        error, df = made.std / sqrt(made.n), made.n - 1
-        p_support = max(tost(made.mean, error, df, bound))
-        p_contradict = one_sided(abs(made.mean) - bound, error, df)
+    two = (None, None) if made.std is None else test(made.mean, made.std / sqrt(made.n), made.n - 1)
     return Tested(
         n=made.n,
         mean=made.mean,
         low=made.low,
         high=made.high,
-        p_support=p_support,
-        p_contradict=p_contradict,
-        verdict=answer(p_support, p_contradict),
+        p_support=two[0],
+        p_contradict=two[1],
+        verdict=answer(*two),
     )
 
 

@@ -115,13 +115,12 @@ def totals(ours: Sequence[Column], printed: Sequence[Column], metric: str, refer
 
 
 def _best_by_total(columns: Sequence[Column], label: str) -> dict[float, Row]:
-    found: dict[float, Row] = {}
+    """Of every total the row that is selected as a setting is: by most seeds, then by validation."""
+    rows: dict[float, list[Row]] = {}
     for column in columns:
         if label in column.rows and column.cycles and column.fraction:
-            total, row = round(column.cycles * column.fraction, 6), column.rows[label]
-            if total not in found or row.validation > found[total].validation:
-                found[total] = row
-    return found
+            rows.setdefault(round(column.cycles * column.fraction, 6), []).append(column.rows[label])
+    return {total: max(of, key=lambda row: (len(row.tests), row.validation)) for total, of in rows.items()}
 
 
 def envelope(ours: Sequence[Column], metric: str) -> Drawing:
